@@ -1,0 +1,144 @@
+"""Validate a project and write its register. The hooks, pre-commit, CI and the CLI call this."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dsml.contract.catalog import CATALOG_FILE, Catalog, Entry, catalog_of
+from dsml.contract.graph import order
+from dsml.contract.problem import Problem, ProjectError, Where, errors
+from dsml.contract.project import (
+    Project,
+    entry_of,
+    notebook_paths,
+    read_project,
+    register_problems,
+)
+from dsml.contract.register_text import KEY, rewrite
+from dsml.contract.spec import StepSpec
+from dsml.contract.yaml_lines import load_yaml
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A checked project: all findings, and what could be read of it."""
+
+    problems: list[Problem]
+    steps: Mapping[str, StepSpec]
+    catalog: Catalog | None
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The findings that stop the project from being run."""
+        return errors(self.problems)
+
+
+@dataclass(frozen=True)
+class RegisterChange:
+    """What writing the register changed: names of steps."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+def check_project(root: Path) -> Checked:
+    """Everything that is wrong with a project, without running any of its code."""
+    try:
+        project = read_project(root)
+    except ProjectError as error:
+        return Checked(error.problems, {}, None)
+    problems = [*project.problems, *register_problems(project)]
+    return Checked(problems, project.steps, project.catalog)
+
+
+def write_register(root: Path, paths: Collection[str] | None = None) -> RegisterChange:
+    """Register the notebooks at ``paths`` (default: all), and bring the other entries up to date.
+
+    Entries whose notebook is gone are taken out. Every other character of the catalog stays.
+
+    Raises:
+        ProjectError: a notebook to be registered, or the catalog, is invalid; nothing is written.
+    """
+    project = read_project(root)
+    found = errors(project.problems)
+    found += _missing(project, paths or ())
+    if found:
+        raise ProjectError(found)
+    entries = _entries(project, paths)
+    before = project.catalog.register
+    change = RegisterChange(
+        added=tuple(name for name in entries if name not in before),
+        changed=tuple(name for name in entries if name in before and entries[name] != before[name]),
+        removed=tuple(name for name in before if name not in entries),
+    )
+    if change:
+        _write((root / CATALOG_FILE).resolve(), project.catalog, entries)
+    return change
+
+
+def _missing(project: Project, paths: Collection[str]) -> list[Problem]:
+    known = notebook_paths(project.root)
+    fix = "name a notebook below stages/, as stages/<stage>/<notebook>.ipynb"
+    return [
+        Problem(Where(path), "there is no such notebook", fix, "no-notebook")
+        for path in paths
+        if path not in known
+    ]
+
+
+def _entries(project: Project, paths: Collection[str] | None) -> dict[str, Entry]:
+    wanted = {
+        name
+        for name, step in project.steps.items()
+        if paths is None or step.path in paths or name in project.catalog.register
+    }
+    return {name: entry_of(project.steps[name]) for name in order(project.steps) if name in wanted}
+
+
+def _write(file: Path, catalog: Catalog, entries: Mapping[str, Entry]) -> None:
+    before = catalog.register
+    with file.open(encoding="utf-8", newline="") as stream:
+        text = stream.read()
+    changed = {
+        name: _rendered(entry) for name, entry in entries.items() if before.get(name) != entry
+    }
+    written = rewrite(text, changed, removed=set(before) - set(entries))
+    if not _holds(written, replace(catalog, register=entries)):
+        what = f"{KEY}: it is written in a way that cannot be edited in place"
+        fix = f"write {KEY}: {{}} and run dsml register again"
+        raise ProjectError([Problem(catalog.where(KEY), what, fix, "register")])
+    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    with scratch.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(written)
+    scratch.chmod(file.stat().st_mode)
+    scratch.replace(file)
+
+
+def _holds(text: str, wanted: Catalog) -> bool:
+    """Whether a text reads as the wanted catalog: anchors and merge keys can reach anywhere."""
+    try:
+        document = load_yaml(text.removeprefix("\ufeff"))
+    except yaml.YAMLError:
+        return False
+    if not isinstance(document.value, dict):
+        return False
+    return replace(catalog_of(document, []), document=wanted.document) == wanted
+
+
+def _rendered(entry: Entry) -> str:
+    fields: dict[str, Any] = {"path": entry.path, "ins": dict(entry.ins), "outs": dict(entry.outs)}
+    fields["after"] = list(entry.after)
+    shown = {key: value for key, value in fields.items() if value}
+    return yaml.safe_dump(
+        shown, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**20
+    ).strip()
