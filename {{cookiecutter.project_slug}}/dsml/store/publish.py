@@ -1,0 +1,273 @@
+"""Publishing: files first, the manifest last, so that a reader sees all of a step or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from upath import UPath
+
+from dsml.contract.catalog import Catalog
+from dsml.store.manifest import (
+    ATTEMPT_FILE,
+    ATTEMPTS_FOLDER,
+    MANIFEST_FILE,
+    Attempt,
+    Input,
+    Manifest,
+    Output,
+)
+from dsml.store.paths import NO_PARTITION, Layout, StepRun
+
+# Folders of the store's own; the leading dot keeps them apart from experiments.
+STAGING_FOLDER = ".staging"
+SCRATCH_FOLDER = ".scratch"
+_NEWEST_FOLDER = ".newest"
+_INPUTS_FOLDER = ".inputs"
+_READ_ONLY = 0o444
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The local folders that one attempt writes into before anything of it is published.
+
+    ``outs`` takes the declared outs, ``evidence`` what is kept of every attempt (executed
+    notebook, log), ``private`` the files that tie the kernel to the runner.
+    """
+
+    folder: Path
+
+    @property
+    def outs(self) -> Path:
+        """Where the notebook writes its outs."""
+        return self.folder / "outs"
+
+    @property
+    def evidence(self) -> Path:
+        """Where the executed notebook, the log and logged files are."""
+        return self.folder / "evidence"
+
+    @property
+    def private(self) -> Path:
+        """Where the connection and message files are."""
+        return self.folder / "private"
+
+    def remove(self) -> None:
+        """Delete what is left of the attempt."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Store:
+    """The artefacts of one environment.
+
+    ``root`` is the storage folder or URL. ``work`` is a local folder for what is not published
+    yet; for local storage it is the root itself, so that publishing is a rename.
+    """
+
+    def __init__(self, root: UPath, layout: Layout, work: Path) -> None:
+        self.root = root
+        self.layout = layout
+        self.work = work
+
+    @classmethod
+    def open(cls, project: Path, catalog: Catalog) -> Store:
+        """The store of the environment that ``DSML_ENV`` names.
+
+        Raises:
+            ProjectError: there is no such environment.
+        """
+        environment = catalog.environment()
+        layout = Layout(catalog.artefact_pattern)
+        if "://" in environment.storage:
+            work = project / ".dagster" / "work" / environment.name
+            return cls(UPath(environment.storage), layout, work)
+        folder = project / Path(environment.storage).expanduser()
+        return cls(UPath(folder), layout, folder)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether published files can be opened as they are."""
+        return isinstance(self.root, Path)
+
+    def path(self, address: StepRun, file: str) -> UPath:
+        """Where a file of a step lies, published or not."""
+        return self.root.joinpath(*self.layout.path(address, file).split("/"))
+
+    def manifest(self, address: StepRun) -> Manifest | None:
+        """The manifest of a step in a run, None where it has not been published."""
+        try:
+            return Manifest.from_json(self.path(address, MANIFEST_FILE).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def newest(self, step: str, experiment: str, partition: str | None = None) -> Manifest | None:
+        """The newest published manifest of a step in an experiment.
+
+        One small file a step and experiment tells which run that is; only where it is missing,
+        or points at a run that was deleted, are the runs listed.
+        """
+        address = StepRun(step, experiment, "*", partition)
+        run_id = self._pointed(address).get("run_id")
+        found = self.manifest(address.of_run(run_id)) if run_id else None
+        return found or max(self._all(address), key=lambda m: m.ended, default=None)
+
+    def resolve(self, source: str, address: StepRun) -> Input | None:
+        """The artefact that an in of the step at ``address`` means: of this run, else the newest.
+
+        ``source`` is the artefact's catalog path.
+        """
+        step, _, out = source.rpartition(".")
+        upstream = StepRun(step, address.experiment, address.run_id, address.partition)
+        found = self.manifest(upstream)
+        if found is None or out not in found.outputs:
+            found = self.newest(step, address.experiment, address.partition)
+        if found is None or out not in found.outputs:
+            return None
+        output = found.outputs[out]
+        return Input(source, found.run_id, output.file, output.bytes, output.sha256)
+
+    def fetch(self, found: Input, address: StepRun) -> Path:
+        """A local path at which the content of an input of the step at ``address`` can be read."""
+        step = found.path.rpartition(".")[0]
+        source = StepRun(step, address.experiment, found.run_id, address.partition)
+        return self.local(source, Output(found.file, found.bytes, found.sha256))
+
+    def local(self, address: StepRun, output: Output) -> Path:
+        """A local path at which a published file can be read.
+
+        Local storage is read in place, anything else is copied once for each content.
+        """
+        source = self.path(address, output.file)
+        if isinstance(source, Path):
+            return source
+        local = self._cached(output)
+        if not local.exists():
+            local.parent.mkdir(parents=True, exist_ok=True)
+            partial = local.with_name(f"{local.name}.{os.getpid()}")
+            source.fs.get_file(source.path, str(partial))
+            partial.replace(local)
+        return local
+
+    def _cached(self, output: Output) -> Path:
+        return self.work / _INPUTS_FOLDER / output.sha256 / output.file
+
+    def stage(self, address: StepRun, attempt: int) -> Staging:
+        """Fresh local folders for one attempt."""
+        name = f"{address.experiment}.{address.partition or NO_PARTITION}.{address.step}"
+        staging = Staging(self.work / STAGING_FOLDER / address.run_id / f"{name}.{attempt}")
+        staging.remove()
+        for folder in (staging.outs, staging.evidence, staging.private):
+            folder.mkdir(parents=True)
+        return staging
+
+    def unstage(self, staging: Staging) -> None:
+        """Delete an attempt's folders, and its run's folder when this was the last in it."""
+        staging.remove()
+        try:
+            staging.folder.parent.rmdir()
+            staging.folder.parent.parent.rmdir()
+        except OSError:
+            pass  # another attempt is still in there
+
+    def scratch(self, step: str, experiment: str) -> Path:
+        """The folder that a notebook writes into when it is run by hand."""
+        folder = self.work / SCRATCH_FOLDER / experiment / step
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def keep_attempt(self, address: StepRun, staging: Staging, record: Attempt) -> UPath:
+        """Keep what an attempt left behind; returns the folder it is kept in."""
+        folder = f"{ATTEMPTS_FOLDER}/{record.number}"
+        for file in sorted(staging.evidence.rglob("*")):
+            if file.is_file() and not file.name.startswith("."):
+                name = file.relative_to(staging.evidence).as_posix()
+                self._move(file, self.path(address, f"{folder}/{name}"))
+        self._write(self.path(address, f"{folder}/{ATTEMPT_FILE}"), record.to_json())
+        return self.path(address, folder)
+
+    def attempts(self, address: StepRun) -> list[Attempt]:
+        """The records of a step's attempts in a run, in order; those under way are not there."""
+        found: list[Attempt] = []
+        while True:
+            path = self.path(address, f"{ATTEMPTS_FOLDER}/{len(found) + 1}/{ATTEMPT_FILE}")
+            try:
+                found.append(Attempt.from_json(path.read_bytes()))
+            except FileNotFoundError:
+                return found
+
+    def publish(self, address: StepRun, staging: Staging, manifest: Manifest) -> None:
+        """Make the outs of a step visible to everybody, all at once.
+
+        Raises:
+            FileExistsError: this run has published the step already.
+        """
+        if self.manifest(address) is not None:
+            raise FileExistsError(f"{address.step} is published in run {address.run_id}")
+        for output in manifest.outputs.values():
+            file = staging.outs / output.file
+            file.chmod(_READ_ONLY)  # a consumer that opens it for writing is stopped by the disk
+            self._move(file, self.path(address, output.file), self._cached(output))
+        self._write(self.path(address, MANIFEST_FILE), manifest.to_json())
+        self._point(address, manifest)
+
+    def _point(self, address: StepRun, manifest: Manifest) -> None:
+        if self._pointed(address).get("ended", "") > manifest.ended:
+            return
+        content: Mapping[str, str] = {"run_id": address.run_id, "ended": manifest.ended}
+        self._write(self._pointer(address), json.dumps(content) + "\n")
+
+    def _pointed(self, address: StepRun) -> dict[str, str]:
+        """What the pointer says; nothing where it is missing or cannot be read."""
+        try:
+            content = json.loads(self._pointer(address).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def _pointer(self, address: StepRun) -> UPath:
+        partition = address.partition or NO_PARTITION
+        return self.root.joinpath(
+            _NEWEST_FOLDER, address.experiment, partition, f"{address.step}.json"
+        )
+
+    def _all(self, address: StepRun) -> Iterator[Manifest]:
+        for path in self.root.glob(self.layout.path(address, MANIFEST_FILE)):
+            found = Manifest.from_json(path.read_bytes())
+            # `{notebook}_{run_id}` of `fit` also finds the runs of `fit_large`
+            if StepRun(found.step, found.experiment, "*", found.partition) == address:
+                yield found
+
+    def _move(self, file: Path, target: UPath, cached: Path | None = None) -> None:
+        """Move a local file into the store; off local storage a copy may stay in the cache."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(target, Path):
+            file.replace(target)
+            return
+        target.fs.put_file(str(file), target.path)
+        if cached is None:
+            file.unlink()
+            return
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(cached)
+
+    def _write(self, target: UPath, text: str) -> None:
+        """Write a small file whole or not at all."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not isinstance(target, Path):
+            target.write_bytes(text.encode())  # one put: object storage shows it when it is done
+            return
+        partial = target.with_name(f".{target.name}.{os.getpid()}")
+        partial.write_bytes(text.encode())
+        partial.replace(target)
+
+
+def measure(file: Path) -> Output:
+    """Size and sha256 of a file."""
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
+    return Output(file.name, file.stat().st_size, digest.hexdigest())
