@@ -1,0 +1,1 @@
+"""What a running step sees of the pipeline."""

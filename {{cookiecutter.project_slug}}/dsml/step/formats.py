@@ -1,0 +1,165 @@
+"""Objects to files and back, chosen by the file's suffix. Libraries are imported when needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# matplotlib writes its own version into a picture; without it equal pictures are equal files
+_NO_SOFTWARE: dict[str, Any] = {"Software": None}
+
+
+class Format(NamedTuple):
+    """How one suffix is read and written."""
+
+    load: Callable[[Path], Any]
+    save: Callable[[Any, Path], None]
+
+
+def load(path: Path) -> Any:
+    """Read a file into the object that its suffix stands for.
+
+    Raises:
+        ValueError: the suffix has no reader.
+        OSError: the file cannot be read.
+    """
+    return _format(path).load(path)
+
+
+def save(obj: Any, path: Path) -> None:
+    """Write an object into the format of the file's suffix.
+
+    Raises:
+        ValueError: the suffix has no writer.
+        TypeError: the format cannot hold such an object.
+    """
+    _format(path).save(obj, path)
+
+
+def _format(path: Path) -> Format:
+    suffix = path.suffix.lower()
+    if suffix in (".pkl", ".pickle"):
+        raise ValueError(
+            f"'{path.name}': a pickle runs code when it is read, so it is refused; "
+            "use .joblib for models, .parquet for tables, .json for the rest"
+        )
+    if suffix not in FORMATS:
+        raise ValueError(
+            f"'{path.name}': no reader for '{suffix}' (there are {', '.join(FORMATS)}); "
+            "read and write the path itself: context.ins.<name>, context.outs.<name>"
+        )
+    return FORMATS[suffix]
+
+
+def _load_parquet(path: Path) -> Any:
+    import pandas as pd
+
+    return pd.read_parquet(path)
+
+
+def _save_parquet(obj: Any, path: Path) -> None:
+    _frame(obj, path).to_parquet(path)
+
+
+def _load_csv(path: Path) -> Any:
+    import pandas as pd
+
+    return pd.read_csv(path)
+
+
+def _save_csv(obj: Any, path: Path) -> None:
+    _frame(obj, path).to_csv(path, index=False)
+
+
+def _frame(obj: Any, path: Path) -> Any:
+    import pandas as pd
+
+    if isinstance(obj, pd.Series):
+        return obj.to_frame()
+    if isinstance(obj, pd.DataFrame):
+        return obj
+    raise TypeError(f"'{path.name}' holds a DataFrame, not a {type(obj).__name__}")
+
+
+def _load_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _save_json(obj: Any, path: Path) -> None:
+    text = json.dumps(obj, indent=1, ensure_ascii=False, default=_plain)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(obj: Any) -> Any:
+    """NumPy's scalars and arrays, as the numbers and lists that they hold."""
+    if hasattr(obj, "tolist"):
+        return obj.tolist()
+    raise TypeError(f"JSON cannot hold a {type(obj).__name__}")
+
+
+def _load_npy(path: Path) -> Any:
+    import numpy as np
+
+    return np.load(path, allow_pickle=False)
+
+
+def _save_npy(obj: Any, path: Path) -> None:
+    import numpy as np
+
+    with path.open("wb") as stream:
+        np.save(stream, np.asarray(obj), allow_pickle=False)
+
+
+def _load_joblib(path: Path) -> Any:
+    import joblib
+
+    return joblib.load(path)
+
+
+def _save_joblib(obj: Any, path: Path) -> None:
+    import joblib
+
+    joblib.dump(obj, path)
+
+
+def _load_png(path: Path) -> Any:
+    import matplotlib.image
+
+    return matplotlib.image.imread(path)
+
+
+def _save_png(obj: Any, path: Path) -> None:
+    if hasattr(obj, "savefig"):
+        obj.savefig(path, metadata=_NO_SOFTWARE)
+    elif hasattr(obj, "save"):  # PIL
+        obj.save(path)
+    else:
+        import matplotlib.image
+
+        matplotlib.image.imsave(path, obj, metadata=_NO_SOFTWARE)
+
+
+def _load_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _save_text(obj: Any, path: Path) -> None:
+    if not isinstance(obj, str):
+        raise TypeError(f"'{path.name}' holds text, not a {type(obj).__name__}")
+    path.write_text(obj, encoding="utf-8")
+
+
+_TEXT = Format(_load_text, _save_text)
+FORMATS: dict[str, Format] = {
+    ".parquet": Format(_load_parquet, _save_parquet),
+    ".csv": Format(_load_csv, _save_csv),
+    ".json": Format(_load_json, _save_json),
+    ".npy": Format(_load_npy, _save_npy),
+    ".joblib": Format(_load_joblib, _save_joblib),
+    ".png": Format(_load_png, _save_png),
+    ".txt": _TEXT,
+    ".md": _TEXT,
+    ".html": _TEXT,
+}

@@ -1,0 +1,29 @@
+"""Mappings whose entries are attributes too, for ``context.ins.train``."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Names(dict[str, T]):
+    """A dict with attribute access; an unknown name is answered with the nearest known one."""
+
+    def __init__(self, what: str, values: dict[str, T]) -> None:
+        super().__init__(values)
+        self._what = what
+
+    def __getattr__(self, name: str) -> T:
+        if name.startswith("__"):  # a protocol being probed for, such as copy's or IPython's
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(*error.args) from None
+
+    def __missing__(self, name: str) -> T:
+        nearest = difflib.get_close_matches(name, list(self), n=1)
+        hint = f"did you mean '{nearest[0]}'?" if nearest else f"there are: {', '.join(self)}"
+        raise KeyError(f"the step has no {self._what} '{name}'; {hint}")
