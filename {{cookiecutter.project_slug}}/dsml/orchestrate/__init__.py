@@ -1,0 +1,1 @@
+"""Dagster: notebooks as assets, pipelines as jobs, and the runner. Only this package imports it."""

@@ -1,0 +1,48 @@
+"""How the steps of a run are started: in the run's own process, or each in a worker process."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+from dagster import (
+    ExecutorDefinition,
+    Field,
+    Int,
+    Noneable,
+    in_process_executor,
+    multiprocess_executor,
+)
+
+# What a worker needs, imported once in the process that all workers are forked from.
+PRELOADED = ["dsml.orchestrate.preload"]
+
+
+def executor(name: str, workers: int | None) -> ExecutorDefinition:
+    """The executor of a pipeline; ``workers`` limits how many steps run at once.
+
+    A run may set another limit: ``execution: {config: {max_concurrent: 1}}``.
+    """
+    if name == "in_process":
+        return in_process_executor
+    schema = {
+        "max_concurrent": Field(
+            Noneable(Int),
+            default_value=workers,
+            is_required=False,
+            description="how many steps run at once; null means one for each core",
+        )
+    }
+
+    def configured(config: dict[str, int | None]) -> dict[str, object]:
+        return {
+            **({"max_concurrent": config["max_concurrent"]} if config["max_concurrent"] else {}),
+            "start_method": _start_method(),
+        }
+
+    return multiprocess_executor.configured(configured, name="multiprocess", config_schema=schema)
+
+
+def _start_method() -> dict[str, object]:
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        return {"forkserver": {"preload_modules": PRELOADED}}
+    return {"spawn": {}}

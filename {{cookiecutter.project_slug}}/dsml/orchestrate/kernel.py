@@ -1,0 +1,276 @@
+"""One kernel and one notebook: executed in a thread, watched and stopped from outside.
+
+nbclient runs the cells; this module adds what a runner needs: output as it comes, the notebook
+saved while it runs, and a stop that also ends the processes which the kernel has started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import NotebookNode
+
+from dsml.step import finish
+
+INJECTED_TAG = "injected-parameters"
+_SAVE_EVERY = 3.0  # seconds
+_START_TIMEOUT = 60  # seconds until a kernel has to answer
+_EXIT_TIMEOUT = 30.0  # seconds for a kernel to run its exit hooks
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_CELL_LINE = re.compile(r"In\[(\d+)\], line (\d+)")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a notebook stopped early: the cell (as numbered in the source), the line, the error."""
+
+    cell: int | None
+    line: int | None
+    error: str
+
+
+class Execution:
+    """One execution of a notebook; ``take_output`` gives the text that it prints.
+
+    Nothing here raises for what the notebook does: ``failure`` tells, once ``done`` is set.
+    """
+
+    def __init__(
+        self,
+        notebook: NotebookNode,
+        file: Path,
+        folder: Path,
+        env: Mapping[str, str],
+        private: Path,
+    ) -> None:
+        self.notebook = notebook
+        self.failure: Failure | None = None
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.done = threading.Event()
+        self._file = file
+        self._folder = folder
+        self._env = dict(env)
+        self._private = private
+        self._numbers = _source_numbers(notebook)
+        self._current = 0
+        self._stop_reason: str | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._manager: AsyncKernelManager | None = None
+        self._thread = threading.Thread(target=self._main, name="notebook", daemon=True)
+
+    def start(self) -> None:
+        """Start the kernel and execute the notebook, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self, reason: str) -> None:
+        """Kill the kernel with all its children; the notebook is saved as far as it came."""
+        self._stop_reason = self._stop_reason or reason
+        self._kill()
+        if self._loop is not None and self._task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has just closed
+                self._loop.call_soon_threadsafe(self._task.cancel)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the execution is over."""
+        self._thread.join(timeout)
+
+    def take_output(self) -> str:
+        """What the notebook has printed since the last call."""
+        parts = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                parts.append(self._lines.get_nowait())
+        return "".join(parts)
+
+    def save(self) -> None:
+        """Write the executed notebook as it stands now, whole or not at all."""
+        partial = self._file.with_name(f".{self._file.name}")
+        partial.write_text(nbformat.writes(self.notebook) + "\n", encoding="utf-8")
+        partial.replace(self._file)
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._execute())
+        except Exception as error:  # told to the user as the step's failure
+            self.failure = self.failure or Failure(None, None, f"{type(error).__name__}: {error}")
+        finally:
+            self._kill()
+            self.done.set()
+
+    async def _execute(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        saver = asyncio.create_task(self._save_now_and_then())
+        try:
+            await self._run_cells()
+        except asyncio.CancelledError:
+            self._note_stop()
+        except DeadKernelError:
+            if self._stop_reason:
+                self._note_stop()
+            else:
+                self._fail(None, f"the kernel died{self._exit_reason()}")
+        except CellExecutionError as error:
+            line = _error_line(error, self.notebook.cells[self._current].source)
+            self._fail(line, f"{error.ename}: {_ANSI.sub('', error.evalue)}")
+        finally:
+            saver.cancel()
+            self.save()
+
+    async def _run_cells(self) -> None:
+        self._manager = manager = _kernel_manager(self._private / "kernel.json")
+        client = _Client(self.notebook, self._lines, manager)
+        await manager.start_kernel(
+            cwd=str(self._folder),
+            env=self._env,
+            extra_arguments=["--HistoryManager.enabled=False"],
+        )
+        if self._stop_reason:
+            raise asyncio.CancelledError
+        kernel = await client.async_start_new_kernel_client()
+        try:
+            total = max(self._numbers.values(), default=0)
+            for index, cell in enumerate(self.notebook.cells):
+                if cell.cell_type == "code":
+                    await self._run_cell(client, index, cell, total)
+            client.set_widgets_metadata()
+            await self._shut_down(kernel)
+        finally:
+            kernel.stop_channels()
+            manager.cleanup_connection_file()
+
+    async def _run_cell(self, client: _Client, index: int, cell: NotebookNode, total: int) -> None:
+        self._current = index
+        started = time.monotonic()
+        await client.async_execute_cell(cell, index, execution_count=client.code_cells_executed + 1)
+        if cell.source.strip() and INJECTED_TAG not in cell.metadata.get("tags", []):
+            spent = time.monotonic() - started
+            self._lines.put(f"cell {self._numbers[index]}/{total}, {spent:.1f} s\n")
+
+    async def _shut_down(self, kernel: Any) -> None:
+        """Let the kernel end by itself, so that exit hooks of the notebook's libraries run."""
+        kernel.execute(finish.CODE, silent=True, allow_stdin=False)
+        deadline = time.monotonic() + _EXIT_TIMEOUT
+        while self._process is not None and self._process.poll() is None:
+            # an answer means that it has not ended: then it is killed, as after the deadline
+            if await kernel.shell_channel.msg_ready() or time.monotonic() > deadline:
+                return
+            await asyncio.sleep(0.005)
+
+    async def _save_now_and_then(self) -> None:
+        while True:
+            started = time.monotonic()
+            self.save()
+            # a large notebook takes long to write: spend a tenth of the time on it at most
+            await asyncio.sleep(max(_SAVE_EVERY, 10 * (time.monotonic() - started)))
+
+    def _fail(self, line: int | None, error: str) -> None:
+        self.failure = Failure(self._numbers.get(self._current), line, error)
+
+    def _note_stop(self) -> None:
+        """Leave a trace of the stop in the cell that was running."""
+        reason = self._stop_reason or "stopped"
+        self._fail(None, reason)
+        cell = self.notebook.cells[self._current]
+        if cell.cell_type == "code":
+            cell.outputs.append(
+                nbformat.v4.new_output("error", ename="Stopped", evalue=reason, traceback=[reason])
+            )
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes] | None:
+        return getattr(getattr(self._manager, "provisioner", None), "process", None)
+
+    def _exit_reason(self) -> str:
+        code = None if self._process is None else self._process.poll()
+        if code is None:
+            return ""
+        if code >= 0:
+            return f" with exit code {code}"
+        hint = "; was the memory used up?" if -code == getattr(signal, "SIGKILL", 9) else ""
+        return f" of signal {signal.Signals(-code).name}{hint}"
+
+    def _kill(self) -> None:
+        """Kill the kernel's process group, and children that have left it."""
+        process = self._process
+        if process is None:
+            return
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+        with contextlib.suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)  # the kernel leads a group of its own
+            else:
+                process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+
+
+class _Client(NotebookClient):
+    """Executes cells, and passes on what they print while they run."""
+
+    def __init__(
+        self, notebook: NotebookNode, lines: queue.SimpleQueue[str], manager: AsyncKernelManager
+    ) -> None:
+        super().__init__(
+            notebook, km=manager, timeout=None, startup_timeout=_START_TIMEOUT, record_timing=True
+        )
+        self._lines = lines
+
+    def output(self, outs: Any, msg: Any, display_id: Any, cell_index: Any) -> Any:
+        if msg["msg_type"] == "stream":
+            self._lines.put(msg["content"]["text"])
+        return super().output(outs, msg, display_id, cell_index)
+
+
+def _kernel_manager(connection_file: Path) -> AsyncKernelManager:
+    """A manager of an IPython kernel of this interpreter.
+
+    On Linux the kernel listens on abstract sockets: no ports that another kernel could take in
+    between, no files that have to be removed. Messages are signed with the connection's key.
+    """
+    manager = AsyncKernelManager(kernel_name="python3", connection_file=str(connection_file))
+    if sys.platform == "linux":
+        manager.transport = "ipc"
+        manager.ip = f"@dsml-{uuid.uuid4().hex}"
+    return manager
+
+
+def _source_numbers(notebook: NotebookNode) -> dict[int, int]:
+    """Index in the executed notebook → number in the source, where nothing was injected."""
+    numbers: dict[int, int] = {}
+    number = 0
+    for index, cell in enumerate(notebook.cells):
+        if INJECTED_TAG not in cell.metadata.get("tags", []):
+            number += 1
+        numbers[index] = number
+    return numbers
+
+
+def _error_line(error: CellExecutionError, source: str) -> int | None:
+    """The line of the failing cell itself, which IPython's traceback names first."""
+    match = _CELL_LINE.search(_ANSI.sub("", error.traceback))
+    blank = source[: len(source) - len(source.lstrip())].count("\n")  # IPython counts without
+    return int(match[2]) + blank if match else None
