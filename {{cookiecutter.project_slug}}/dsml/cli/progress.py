@@ -1,0 +1,188 @@
+"""The progress of a run: what each step is doing, from the events that Dagster records."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from dagster import DagsterEventType, EventLogEntry
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.text import Text
+
+from dsml.cli.format import duration
+
+_CELL = re.compile(r"^cell (\d+)/(\d+), ", re.MULTILINE)
+_BEGINNINGS = (
+    DagsterEventType.STEP_WORKER_STARTING,
+    DagsterEventType.STEP_START,
+    DagsterEventType.STEP_SKIPPED,
+    DagsterEventType.STEP_FAILURE,
+)
+_SHOWN = 12  # running steps that are shown at once
+
+
+@dataclass
+class StepProgress:
+    """One step. ``status`` is running, passed, failed, retrying or skipped; times are Unix's."""
+
+    name: str
+    status: str = "running"
+    started: float = 0.0
+    ended: float | None = None
+    cell: str = ""
+    attempts: int = 0
+    error: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long the step has taken so far."""
+        return (self.ended or time.time()) - self.started
+
+
+class Progress:
+    """Follows the events of one run; ``changed`` is called with each step that begins or ends."""
+
+    def __init__(self, names: dict[str, str], changed: Callable[[StepProgress], None]) -> None:
+        self.steps: dict[str, StepProgress] = {}
+        self.run_error = ""
+        self._names = names
+        self._changed = changed
+
+    @property
+    def running(self) -> list[StepProgress]:
+        """The steps that are under way."""
+        return [step for step in list(self.steps.values()) if step.status == "running"]
+
+    def __call__(self, entry: EventLogEntry) -> None:
+        """Take in one event."""
+        name = self._names.get(entry.step_key or "")
+        event = entry.dagster_event
+        if event is not None and event.event_type == DagsterEventType.RUN_FAILURE:
+            self.run_error = entry.user_message or ""
+        if name is None:
+            return
+        if event is not None and event.event_type in _BEGINNINGS:
+            self.steps.setdefault(name, StepProgress(name, started=entry.timestamp))
+        step = self.steps.get(name)
+        if step is None:
+            return
+        if event is None:
+            cells = _CELL.findall(entry.user_message)
+            step.cell = "cell {}/{}".format(*cells[-1]) if cells else step.cell
+            return
+        self._take(step, event, entry.timestamp)
+
+    def _take(self, step: StepProgress, event: object, timestamp: float) -> None:
+        kind = event.event_type  # type: ignore[attr-defined]
+        if kind in (DagsterEventType.STEP_START, DagsterEventType.STEP_RESTARTED):
+            step.status, step.started, step.cell = "running", timestamp, ""
+            step.attempts += 1
+        elif kind == DagsterEventType.STEP_SUCCESS:
+            step.status, step.ended = "passed", timestamp
+        elif kind == DagsterEventType.STEP_SKIPPED:
+            step.status, step.ended = "skipped", timestamp
+        elif kind == DagsterEventType.STEP_FAILURE:
+            step.status, step.ended = "failed", timestamp
+            step.error = _message(event)
+        elif kind == DagsterEventType.STEP_UP_FOR_RETRY:
+            step.status, step.error = "retrying", _message(event)
+        else:
+            return
+        self._changed(step)
+
+
+def _message(event: object) -> str:
+    """What a user needs to know: the runner's own message, else the error's name and text."""
+    data = getattr(event, "event_specific_data", None)
+    failure = getattr(data, "user_failure_data", None)
+    if failure is not None and failure.description:
+        return str(failure.description)
+    error = getattr(data, "error", None)
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return "" if error is None else str(error.message).strip()
+
+
+class PlainView:
+    """A line when a step begins and one when it ends, for logs and pipes."""
+
+    def __init__(self, console: Console, log_of: Callable[[StepProgress], str]) -> None:
+        self._console = console
+        self._log_of = log_of
+
+    def changed(self, step: StepProgress) -> None:
+        """Show that a step began or ended."""
+        took = "" if step.status == "running" else f"  {duration(step.seconds)}"
+        log = "" if step.status in ("running", "skipped") else f"  {self._log_of(step)}"
+        line = f"{step.name}  {step.status}{took}{log}"
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def follow(self, progress: Progress) -> None:
+        """Nothing is shown in between."""
+
+
+_MARKS = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[yellow]○[/]"}
+
+
+class LiveView:
+    """Ended steps as lines that stay, running ones below them with the cell they are in."""
+
+    def __init__(self, console: Console, log_of: Callable[[StepProgress], str], width: int) -> None:
+        self._console = console
+        self._log_of = log_of
+        self._width = width
+        self._progress: Progress | None = None
+        self._live = Live(
+            get_renderable=self._render,
+            console=console,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,  # a run's stdout and stderr go into a file
+            redirect_stderr=False,
+        )
+        self._spinner = Spinner("dots", style="cyan")
+
+    def changed(self, step: StepProgress) -> None:
+        """Show that a step ended; one that began is shown by the next refresh."""
+        if step.status == "running":
+            return
+        mark = _MARKS.get(step.status, "[yellow]↻[/]")
+        name = escape(f"{step.name:{self._width}}")
+        log = escape(self._log_of(step)) if step.status != "skipped" else ""
+        line = f"{mark} {name}  {duration(step.seconds):>9}  [dim]{log}[/]"
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def follow(self, progress: Progress) -> None:
+        """Show the running steps of a run from now on."""
+        self._progress = progress
+
+    def _render(self) -> Group:
+        running = self._progress.running if self._progress else []
+        rows = [self._row(step) for step in running[:_SHOWN]]
+        if len(running) > _SHOWN:
+            rows.append(Text(f"  and {len(running) - _SHOWN} more", style="dim"))
+        return Group(*rows)
+
+    def _row(self, step: StepProgress) -> Text:
+        spin = self._spinner.render(self._console.get_time())
+        text = Text.assemble(spin if isinstance(spin, Text) else str(spin), " ")
+        return text + Text(f"{step.name:{self._width}}  {duration(step.seconds):>9}  {step.cell}")

@@ -1,0 +1,173 @@
+"""``dsml runs`` and ``dsml show``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from dsml.cli import cli, project_root
+from dsml.cli.format import duration, moment, number
+from dsml.contract.project import read_project
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dsml.orchestrate.history import RunSummary
+    from dsml.store import Attempt, Manifest, Store
+
+_STATUSES = ("SUCCESS", "FAILURE", "CANCELED", "STARTED", "QUEUED")
+
+
+@cli.command()
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("-e", "--experiment", help="Only runs of this experiment.")
+@click.option("--status", multiple=True, type=click.Choice(_STATUSES, case_sensitive=False))
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def runs(limit: int, experiment: str | None, status: tuple[str, ...], as_json: bool) -> None:
+    """List the runs, the newest first, whoever started them."""
+    from dsml.orchestrate.history import list_runs
+    from dsml.orchestrate.launch import open_instance
+
+    with open_instance(project_root()) as instance:
+        found = list_runs(instance, limit, experiment=experiment, statuses=status)
+    if as_json:
+        click.echo(json.dumps([asdict(run) for run in found], indent=1))
+        return
+    if not found:
+        click.echo("there are no runs yet: dsml run")
+        return
+    _table(found)
+
+
+def _table(found: list[RunSummary]) -> None:
+    from rich.table import Table
+
+    from dsml.cli.console import make_console
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", "started", "pipeline", "experiment", "status", "took"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "took" else "left")
+    for run in found:
+        colour = {"SUCCESS": "green", "FAILURE": "red"}.get(run.status, "yellow")
+        table.add_row(
+            run.short_id,
+            moment(run.started or run.created),
+            run.pipeline,
+            run.experiment,
+            f"[{colour}]{run.status.lower()}[/]",
+            _took(run),
+        )
+    make_console().print(table, highlight=False)
+
+
+def _took(run: RunSummary) -> str:
+    return duration(run.ended - run.started) if run.started and run.ended else ""
+
+
+@cli.command()
+@click.argument("run", default="latest")
+@click.option("--json", "as_json", is_flag=True, help="The manifests as JSON.")
+def show(run: str, as_json: bool) -> None:
+    """Look into one run: its steps, parameters, artefacts and figures.
+
+    RUN is an id, the beginning of one, or `latest`.
+    """
+    from dsml.orchestrate.history import find_run, step_status
+    from dsml.orchestrate.launch import open_instance
+    from dsml.store import Store
+
+    root = project_root()
+    project = read_project(root)
+    store = Store.open(root, project.catalog)
+    names = list(project.catalog.register)
+    with open_instance(root) as instance:
+        found = find_run(instance, run)
+        status = step_status(instance, found.run_id, names)
+    manifests = _manifests(store, names, found)
+    if as_json:
+        document = asdict(found) | {"steps": status, "manifests": [asdict(m) for m in manifests]}
+        click.echo(json.dumps(document, indent=1))
+        return
+    _show(store, found, status, manifests)
+
+
+def _manifests(store: Store, names: list[str], found: RunSummary) -> list[Manifest]:
+    from dsml.cli.results import manifests
+
+    return manifests(store, names, found.experiment, found.run_id)
+
+
+def _show(
+    store: Store,
+    found: RunSummary,
+    status: dict[str, str],
+    manifests: list[Manifest],
+) -> None:
+    from dsml.cli.console import make_console
+    from dsml.cli.results import show_artefacts, show_metrics
+
+    console = make_console()
+    console.print(f"run {found.run_id}", style="bold", highlight=False)
+    console.print(
+        f"{found.pipeline}, experiment {found.experiment}, {found.status.lower()}, "
+        f"{moment(found.started or found.created)}, {_took(found)}",
+        highlight=False,
+    )
+    _show_steps(console, store, found, status)
+    _show_parameters(console, manifests)
+    show_artefacts(console, store, manifests)
+    show_metrics(console, manifests)
+    for error in _errors(store, found, status):
+        console.print(f"\n{error}", style="red", highlight=False, markup=False)
+
+
+def _attempts(store: Store, found: RunSummary, step: str) -> list[Attempt]:
+    from dsml.store import StepRun
+
+    address = StepRun(step, found.experiment, found.run_id)
+    return store.attempts(address)
+
+
+def _show_steps(console: Console, store: Store, found: RunSummary, status: dict[str, str]) -> None:
+    from rich.table import Table
+
+    from dsml.cli.results import short_path
+    from dsml.store import StepRun
+
+    table = Table(title="Steps", title_justify="left", box=None, pad_edge=False)
+    for column in ("step", "status", "attempts", "executed notebook"):
+        table.add_column(column, overflow="fold")
+    for step, state in status.items():
+        count = len(_attempts(store, found, step))
+        address = StepRun(step, found.experiment, found.run_id)
+        path = store.path(address, f"attempts/{count}/executed.ipynb") if count else ""
+        table.add_row(step, state, str(count), short_path(str(path)) if path else "")
+    console.print(table, highlight=False)
+
+
+def _show_parameters(console: Console, manifests: list[Manifest]) -> None:
+    from rich.table import Table
+
+    rows = [(m.step, name, value) for m in manifests for name, value in m.parameters.items()]
+    if not rows:
+        return
+    table = Table(title="Parameters", title_justify="left", box=None, pad_edge=False)
+    for column in ("step", "parameter", "value", "from"):
+        table.add_column(column)
+    for step, name, value in rows:
+        shown = value.value
+        text = number(shown) if isinstance(shown, float) else str(shown)
+        table.add_row(step, name, text, value.source)
+    console.print(table, highlight=False)
+
+
+def _errors(store: Store, found: RunSummary, status: dict[str, str]) -> list[str]:
+    errors: list[str] = []
+    for step in status:
+        attempts = _attempts(store, found, step)
+        if attempts and attempts[-1].status != "passed":
+            errors.append(attempts[-1].error)
+    return errors
