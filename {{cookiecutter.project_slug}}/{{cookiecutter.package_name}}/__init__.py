@@ -1,0 +1,1 @@
+"""Code that the notebooks of this project share."""
