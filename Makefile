@@ -1,0 +1,69 @@
+# `make` or `make help` lists what there is to do. Everything lands in build/ and .venv/.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+DEST ?= build/demo
+BIN := .venv/bin
+# The answers are the defaults of cookiecutter.json, whatever the user's own configuration says.
+BAKE := bin/cookiecutter . --no-input --default-config --overwrite-if-exists
+SLUG := digits_demo
+REFERENCE := build/reference/$(SLUG)/pyproject.toml
+TEMPLATE_FILES := cookiecutter.json $(wildcard *cookiecutter.project_slug*/pyproject.toml)
+# DEST may hold spaces and signs that the shell would read: it reaches the recipes through the environment.
+export DEST
+unexport PYTHONDONTWRITEBYTECODE
+# A copy of uv that tools/environment.py may have fetched also serves the generated project.
+export PATH := $(CURDIR)/build/uv/bin:$(PATH)
+
+.PHONY: help demo test test-fast lint format clean environment
+
+help: ## show this list
+	@if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then on='\033[36m' off='\033[0m'; fi; \
+	awk -v on="$$on" -v off="$$off" -F ':.*## ' \
+	  '/^[a-z-]+:.*## / {printf "  make " on "%-10s" off "%s\n", $$1, $$2}' Makefile
+
+demo: build/bake/.installed ## generate the default project, install it, run its pipeline [DEST=build/demo]
+	@build/bake/$(BAKE) --output-dir "$$DEST"
+	@$(MAKE) --no-print-directory -C "$$DEST/$(SLUG)" run
+
+test: environment ## run all tests
+	@$(BIN)/pytest --numprocesses auto --dist worksteal
+
+test-fast: environment ## run the tests that take seconds
+	@$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not slow'
+
+lint: environment ## check style, format and types; change nothing
+	@$(BIN)/ruff check --config pyproject.toml
+	@$(BIN)/ruff format --check --config pyproject.toml
+	@$(BIN)/mypy tools hooks/pre_gen_project.py hooks/post_gen_project.py
+	@$(BIN)/mypy --package dsml
+
+format: environment ## put the code in order
+	@$(BIN)/ruff check --fix --config pyproject.toml
+	@$(BIN)/ruff format --config pyproject.toml
+
+clean: ## remove build/, the environment and all caches
+	@rm -rf build .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The tests run generated projects, so the environment holds what the default project asks for, read from the
+# pyproject.toml of one that has just been generated: there is no second list to keep in step.
+environment: .venv/.installed
+
+.venv/.installed: pyproject.toml build/requirements.txt
+	@$(PYTHON) tools/environment.py .venv --group dev --requirement build/requirements.txt
+	@touch $@
+
+build/requirements.txt: $(REFERENCE) tools/requirements.py
+	@build/bake/bin/python tools/requirements.py $(REFERENCE) dev > $@
+
+# Without the hooks: it serves its pyproject.toml only, and must come out even while the runtime is being mended.
+$(REFERENCE): build/bake/.installed $(TEMPLATE_FILES)
+	@build/bake/$(BAKE) --accept-hooks no --output-dir build/reference
+	@touch $@
+
+build/bake/.installed: pyproject.toml tools/environment.py
+	@$(PYTHON) tools/environment.py build/bake --group bake
+	@touch $@
