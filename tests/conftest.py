@@ -1,0 +1,150 @@
+"""What the tests share: projects to look at, and how to run commands in them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from cookiecutter.main import cookiecutter
+
+TEMPLATE = Path(__file__).resolve().parent.parent
+PROJECT_FOLDER = TEMPLATE / "{{cookiecutter.project_slug}}"
+# What cookiecutter needs of this repository. Environments and builds stay behind.
+TEMPLATE_PARTS = ("cookiecutter.json", "hooks", "templates", PROJECT_FOLDER.name)
+CACHES = ("__pycache__", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache", ".ruff_cache")
+
+Bake = Callable[..., Path]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the user's settings of git and cookiecutter out, and give git an identity."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".gitconfig").write_text(
+        "[user]\n\tname = Test\n\temail = test@example.org\n", encoding="utf-8"
+    )
+    # Their caches would move with HOME, and be filled anew by every worker.
+    kept = {
+        "XDG_CACHE_HOME": Path.home() / ".cache",
+        "MPLCONFIGDIR": Path.home() / ".config" / "matplotlib",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, folder in kept.items():
+            patch.setenv(name, os.environ.get(name, str(folder)))
+        patch.setenv("HOME", str(home))
+        patch.setenv("USERPROFILE", str(home))
+        patch.setenv("COOKIECUTTER_CONFIG", str(home / "no-such-file"))
+        patch.delenv("COOKIECUTTER_CONFIG")
+        yield
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the template without caches, so that a test may break it and runs find it clean."""
+    return copy_template(tmp_path_factory.mktemp("template") / "dsml-template")
+
+
+def copy_template(target: Path) -> Path:
+    """Copy what cookiecutter needs of this repository to `target`."""
+    target.mkdir(parents=True)
+    for part in TEMPLATE_PARTS:
+        source = TEMPLATE / part
+        if source.is_dir():
+            shutil.copytree(
+                source, target / part, ignore=shutil.ignore_patterns(*CACHES, "artefacts")
+            )
+        else:
+            shutil.copy2(source, target / part)
+    return target
+
+
+@pytest.fixture
+def bake(template: Path, tmp_path: Path) -> Bake:
+    """Generate a project into this test's folder: `bake(example="empty")` returns its path."""
+    return lambda **answers: make(template, tmp_path / "out", answers)
+
+
+def make(template: Path, output: Path, answers: Mapping[str, str]) -> Path:
+    """Generate a project below `output`, with the template's defaults for what is not answered."""
+    output.mkdir(parents=True, exist_ok=True)
+    made = cookiecutter(
+        str(template),
+        no_input=True,
+        default_config=True,
+        extra_context=dict(answers),
+        output_dir=str(output),
+    )
+    return Path(made)
+
+
+@pytest.fixture(scope="session")
+def digits(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default project. Tests share it: read it, or copy it with `copy_of`."""
+    return make(template, tmp_path_factory.mktemp("digits"), {})
+
+
+@pytest.fixture(scope="session")
+def empty(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default project of the empty example, shared like `digits`."""
+    answers = {"example": "empty", "project_name": "Empty demo"}
+    return make(template, tmp_path_factory.mktemp("empty"), answers)
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
+    """Copy a shared project into this test's folder, which has a space in its name."""
+    return lambda project: shutil.copytree(
+        project, tmp_path / "a copy" / project.name, symlinks=True
+    )
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run a command as a user of a project would, with the tools of the tests."""
+    return run_command
+
+
+def run_command(
+    *command: str | Path,
+    cwd: Path,
+    check: bool = True,
+    timeout: float = 300,
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a project that is not installed: it is found through PYTHONPATH.
+
+    Raises:
+        AssertionError: The command failed and `check` is set; the text is what it printed.
+    """
+    tools = Path(sys.executable).parent
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(cwd),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=timeout,
+        check=False,
+    )
+    if check and done.returncode:
+        pytest.fail(f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def files_of(project: Path) -> set[str]:
+    """All files of a project but those of git, as paths from its root."""
+    paths = (path.relative_to(project) for path in project.rglob("*") if path.is_file())
+    return {path.as_posix() for path in paths if path.parts[0] != ".git"}

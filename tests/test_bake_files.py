@@ -1,0 +1,254 @@
+"""Which files a project consists of, and that each of them can be read, whatever was answered."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+from itertools import chain
+
+import pytest
+import yaml
+from conftest import PROJECT_FOLDER, TEMPLATE, files_of
+
+QUESTIONS = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
+CHOICES = {
+    key: value for key, value in QUESTIONS.items() if isinstance(value, list) and key[0] != "_"
+}
+
+SHELL = {
+    ".dagster/dagster.yaml",
+    ".editorconfig",
+    ".gitattributes",
+    ".github/workflows/ci.yml",
+    ".gitignore",
+    ".pre-commit-config.yaml",
+    "Makefile",
+    "README.md",
+    "catalog.yml",
+    "dag.py",
+    "pyproject.toml",
+    "tests/conftest.py",
+    "tests/test_project.py",
+}
+PACKAGE = {"__init__.py", "py.typed"}
+DIGITS = {
+    "digits_demo/digits.py",
+    "digits_demo/figures.py",
+    "digits_demo/models.py",
+    "stages/evaluate/accuracy.ipynb",
+    "stages/explore/figures.ipynb",
+    "stages/load/digits.ipynb",
+    "stages/prepare/split.ipynb",
+    "stages/summary/report.ipynb",
+    "stages/train/fit_large.ipynb",
+    "stages/train/fit_medium.ipynb",
+    "stages/train/fit_small.ipynb",
+    "tests/test_digits.py",
+}
+STARTERS = {f"stages/{stage}/main.ipynb" for stage in ("load", "prepare", "train", "evaluate")}
+
+HOSTILE = [
+    'with "double" quotes',
+    "with 'single' quotes and it's",
+    "back\\slash \\n \\u1234 \\",
+    "$(touch pwned) `touch pwned` $HOME ${HOME} %PATH%",
+    "emoji 🎉 and 👩🏽‍🔬",
+    "שלום עולם",
+    "Ünïcödé 数据科学",
+    "# not a comment: [a, b] {c: d} & * ! | > ' \" % @",
+    "-- --flag; rm -rf /; && || | < >",
+    "'''triple''' \"\"\"quotes\"\"\"",
+    "} } % } # }",
+    "<b>html</b> &amp; [link](x)",
+]
+
+
+def runtime_files():
+    return {
+        name
+        for name in files_of(PROJECT_FOLDER)
+        if name.startswith("dsml/") and name.endswith((".py", ".typed"))
+    }
+
+
+def read(project, name):
+    return (project / name).read_text(encoding="utf-8")
+
+
+def parsed(project):
+    """Parse every file that has a format; the names of those that do, with what they hold."""
+    parsers = {
+        ".toml": tomllib.loads,
+        ".yml": yaml.safe_load,
+        ".yaml": yaml.safe_load,
+        ".ipynb": json.loads,
+    }
+    parsers |= {".json": json.loads, ".py": ast.parse}
+    found = {}
+    for name in files_of(project):
+        suffix = "." + name.rpartition(".")[2]
+        if suffix in parsers:
+            found[name] = parsers[suffix](read(project, name))
+    return found
+
+
+def test_the_digits_example_has_exactly_these_files(digits):
+    package = {f"digits_demo/{name}" for name in PACKAGE}
+    own = {name for name in files_of(digits) if not name.startswith("dsml/")}
+    assert own == SHELL | package | DIGITS | {"LICENSE"}
+
+
+def test_the_empty_example_has_exactly_these_files(empty):
+    package = {f"empty_demo/{name}" for name in PACKAGE}
+    own = {name for name in files_of(empty) if not name.startswith("dsml/")}
+    assert own == SHELL | package | STARTERS | {"LICENSE"}
+
+
+def test_the_runtime_is_copied_whole_and_byte_for_byte(digits):
+    copied = {name for name in files_of(digits) if name.startswith("dsml/")}
+    assert copied >= runtime_files()
+    assert all(
+        (digits / name).read_bytes() == (PROJECT_FOLDER / name).read_bytes()
+        for name in runtime_files()
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "choice"), [(key, choice) for key, choices in CHOICES.items() for choice in choices]
+)
+def test_every_choice_of_every_question_gives_files_that_can_be_read(key, choice, bake):
+    assert parsed(bake(**{key: choice}))
+
+
+@pytest.mark.parametrize("key", [*CHOICES, *(key for key in QUESTIONS if not key.startswith("_"))])
+def test_every_question_has_a_label_and_every_choice_too(key):
+    label = QUESTIONS["__prompts__"][key]
+    if key in CHOICES:
+        assert set(label) == {"__prompt__", *CHOICES[key]}
+    else:
+        assert label
+
+
+@pytest.mark.parametrize(
+    ("licence", "heading", "ending"),
+    [
+        ("MIT", "MIT License", "OTHER DEALINGS IN THE\nSOFTWARE.\n"),
+        ("BSD-3-Clause", "BSD 3-Clause License", "POSSIBILITY OF SUCH DAMAGE.\n"),
+        ("Apache-2.0", "Apache License\n", "limitations under the License.\n"),
+    ],
+)
+def test_a_licence_is_written_in_full_with_its_holder(licence, heading, ending, bake):
+    project = bake(license=licence, author_name="Ada Lovelace")
+    text = read(project, "LICENSE")
+    assert text.lstrip().startswith(heading)
+    assert text.endswith(ending)
+    assert re.search(r"Copyright (\(c\) )?20\d\d Ada Lovelace\n", text)
+    assert tomllib.loads(read(project, "pyproject.toml"))["project"]["license"] == licence
+
+
+def test_every_licence_that_can_be_chosen_has_its_text():
+    texts = {path.stem for path in (TEMPLATE / "templates" / "licenses").iterdir()}
+    assert texts == {*CHOICES["license"]} - {"proprietary"}
+
+
+def test_a_proprietary_project_has_no_licence_file_and_cannot_be_uploaded(bake):
+    project = bake(license="proprietary")
+    assert not list(project.glob("LICENSE*"))
+    metadata = tomllib.loads(read(project, "pyproject.toml"))["project"]
+    assert "Private :: Do Not Upload" in metadata["classifiers"]
+    assert "## Licence" not in read(project, "README.md")
+
+
+@pytest.mark.parametrize("answer", HOSTILE)
+def test_hostile_answers_arrive_unchanged_in_files_that_can_be_read(answer, bake):
+    project = bake(
+        project_name=answer, description=answer, author_name=answer, project_slug="hostile"
+    )
+    assert parsed(project)
+    metadata = tomllib.loads(read(project, "pyproject.toml"))["project"]
+    assert metadata["description"] == answer
+    assert metadata["authors"] == [{"name": answer}]
+    assert read(project, "README.md").startswith(f"# {answer}\n")
+    assert not (project / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("2024 sales", "project_2024_sales"),
+        ("🎉", "ml_project"),
+        ("Søren's   Übung!", "soren_s_ubung"),
+    ],
+)
+def test_a_slug_is_derived_from_any_name(name, slug, bake):
+    assert bake(project_name=name).name == slug
+
+
+def test_a_slug_with_hyphens_gives_a_package_with_underscores(bake):
+    project = bake(project_slug="Sales-Model")
+    assert project.name == "Sales-Model"
+    assert (project / "sales_model" / "__init__.py").exists()
+    assert yaml.safe_load(read(project, "catalog.yml"))["project"] == "sales_model"
+
+
+@pytest.mark.parametrize("slug", ["true", "null", "on", "y", "e1"])
+def test_a_slug_that_yaml_would_take_for_something_else_stays_text(slug, bake):
+    project = bake(project_slug=slug, package_name="mine")
+    assert yaml.safe_load(read(project, "catalog.yml"))["project"] == slug
+
+
+def test_author_and_address_reach_the_metadata(bake):
+    project = bake(author_name="Ada", author_email="ada@example.org")
+    authors = tomllib.loads(read(project, "pyproject.toml"))["project"]["authors"]
+    assert authors == [{"name": "Ada", "email": "ada@example.org"}]
+
+
+def test_the_oldest_python_reaches_every_tool(bake):
+    project = tomllib.loads(read(bake(python_version="3.12"), "pyproject.toml"))
+    assert project["project"]["requires-python"] == ">=3.12"
+    assert project["tool"]["ruff"]["target-version"] == "py312"
+    assert project["tool"]["mypy"]["python_version"] == "3.12"
+
+
+def test_only_the_digits_example_needs_scikit_learn(digits, empty):
+    assert "scikit-learn" in read(digits, "pyproject.toml")
+    assert "scikit-learn" not in read(empty, "pyproject.toml")
+
+
+def test_nothing_of_jinja_is_left_in_a_project(digits, empty):
+    for project in (digits, empty):
+        for name in files_of(project) - {f for f in files_of(project) if f.startswith("dsml/")}:
+            text = (project / name).read_bytes().decode("utf-8", "ignore")
+            # What GitHub evaluates looks the same but for the dollar before it.
+            found = re.findall(r"(?<!\$)\{\{|\{%|cookiecutter\.", text)
+            assert found == [], name
+
+
+@pytest.mark.parametrize("where", ["template", "digits", "empty"])
+def test_every_file_name_is_legal_on_windows(where, request):
+    names = files_of(request.getfixturevalue(where))
+    parts = set(chain.from_iterable(name.split("/") for name in names))
+    reserved = re.compile(r"(aux|con|nul|prn|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+    bad = [
+        part for part in parts if re.search(r'[<>:"|?*\\]|[. ]$', part) or reserved.fullmatch(part)
+    ]
+    assert bad == []
+    assert len({name.lower() for name in names}) == len(names)
+
+
+def test_actions_are_pinned_by_hash_and_may_only_read(digits):
+    workflow = yaml.safe_load(read(digits, ".github/workflows/ci.yml"))
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    actions = [step["uses"] for step in steps if "uses" in step]
+    assert actions
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in actions)
+    assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_no_file_names_an_index_a_machine_or_a_home(template, digits):
+    names = [name for name in files_of(template) if not name.endswith(".png")]
+    for name in names:
+        text = (template / name).read_text(encoding="utf-8", errors="ignore")
+        assert not re.search(r"extra-index-url|/home/\w+/|/Users/\w+/|/root/", text), name
