@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import string
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,11 +21,37 @@ CATALOG_FILE = "catalog.yml"
 DEFAULT_PATTERN = "{experiment}/{stage}/{notebook}/{run_id}/{file}"
 PLACEHOLDERS = ("experiment", "stage", "notebook", "run_id", "file", "partition")
 EXECUTORS = ("multiprocess", "in_process")
+ENGINES = ("pipes", "dagstermill")
 
-_KEYS = ("version", "project", "environments", "paths", "experiments", "pipelines", "register")
+# The keys at the top of the file, and what each is for. `catalog.schema.json` is made from these
+# and from the classes below; editors show its descriptions.
+KEYS: Mapping[str, str] = {
+    "version": "The version of this file's format.",
+    "project": "The name of the project.",
+    "environments": "Where artefacts are kept; the variable DSML_ENV chooses one, by default dev.",
+    "paths": "Where one file of one run goes, below the storage.",
+    "experiments": "Named sets of parameter values. The first is the default.",
+    "pipelines": "Named selections of steps, each a job in Dagster. The first is the default.",
+    "register": "The steps, with what they read and write. Kept by `dsml register`.",
+}
+ARTEFACT = (
+    "The path of an artefact: the placeholders {experiment}, {stage}, {notebook}, {run_id} and "
+    "{file} in any order, and {partition}."
+)
+NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 T = TypeVar("T")
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_NAME = re.compile(NAME)
+
+
+def _key(about: str, *, choices: tuple[str, ...] = (), **default: Any) -> Any:
+    """A field that is a key of ``catalog.yml``; other fields of the classes are not."""
+    return field(metadata={"about": about, "choices": choices}, **default)
+
+
+def keys_of(kind: type[Any]) -> dict[str, str]:
+    """The keys of a mapping in ``catalog.yml`` that a class stands for, and what each is for."""
+    return {item.name: item.metadata["about"] for item in fields(kind) if "about" in item.metadata}
 
 
 @dataclass(frozen=True)
@@ -33,8 +59,10 @@ class Experiment:
     """A named setting: ``config`` maps a step to the parameters that it sets."""
 
     name: str
-    description: str = ""
-    config: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    description: str = _key("What is different in it, in one sentence.", default="")
+    config: Mapping[str, Mapping[str, Json]] = _key(
+        "Parameters by step: stage.notebook: {parameter: value}.", default_factory=dict
+    )
 
 
 @dataclass(frozen=True)
@@ -42,7 +70,10 @@ class Environment:
     """Where artefacts go; ``storage`` is a folder relative to the project, or a URL."""
 
     name: str
-    storage: str = "artefacts"
+    storage: str = _key(
+        "A folder, relative to this file, or an address such as s3://bucket/prefix.",
+        default="artefacts",
+    )
 
 
 @dataclass(frozen=True)
@@ -50,20 +81,27 @@ class Pipeline:
     """A named selection of steps. ``workers`` limits how many run at once (None: all cores)."""
 
     name: str
-    description: str = ""
-    select: tuple[str, ...] = ("*",)
-    executor: str = "multiprocess"
-    workers: int | None = None
+    description: str = _key("What it is for, in one sentence.", default="")
+    select: tuple[str, ...] = _key(
+        'Stages, steps, or Dagster\'s selection syntax; "*" is all of them.', default=("*",)
+    )
+    executor: str = _key(
+        "How steps are run: each in a process, or all in one.",
+        choices=EXECUTORS,
+        default=EXECUTORS[0],
+    )
+    workers: int | None = _key("How many steps run at once; by default all cores.", default=None)
+    engine: str = _key("What runs the notebooks.", choices=ENGINES, default=ENGINES[0])
 
 
 @dataclass(frozen=True)
 class Entry:
     """A registered step: its file, and its ins, outs and order as they were registered."""
 
-    path: str
-    ins: Mapping[str, str] = field(default_factory=dict)
-    outs: Mapping[str, str] = field(default_factory=dict)
-    after: tuple[str, ...] = ()
+    path: str = _key("The notebook: stages/<stage>/<notebook>.ipynb.")
+    ins: Mapping[str, str] = _key("Name → catalog path of an artefact.", default_factory=dict)
+    outs: Mapping[str, str] = _key("Name → file name.", default_factory=dict)
+    after: tuple[str, ...] = _key("Steps that have to be over before.", default=())
 
 
 @dataclass(frozen=True)
@@ -171,8 +209,8 @@ class _Reader:
         top = self._document.value
         for keys in self._document.duplicates:
             self._problem(keys, "stands twice", "keep one of the two", "duplicate-key")
-        self._known((), top, _KEYS)
-        if top.get("version") != 1:
+        self._known((), top, KEYS)
+        if top.get("version") != 1 or top["version"] is True:
             self._problem(
                 ("version",), f"{top.get('version')!r} is unknown", "write: version: 1", "version"
             )
@@ -191,9 +229,7 @@ class _Reader:
         subject = ".".join(keys)
         self._problems.append(Problem(where, f"{subject}: {what}", fix, name))
 
-    def _known(
-        self, keys: tuple[str, ...], value: Mapping[str, Any], known: tuple[str, ...]
-    ) -> None:
+    def _known(self, keys: tuple[str, ...], value: Mapping[str, Any], known: Iterable[str]) -> None:
         for key in value:
             if key not in known:
                 self._problem(
@@ -230,12 +266,12 @@ class _Reader:
 
     def _environment(self, name: str, value: dict[str, Any]) -> Environment:
         keys = ("environments", name)
-        self._known(keys, value, ("storage",))
+        self._known(keys, value, keys_of(Environment))
         return Environment(name, self._text(keys, value, "storage", "artefacts"))
 
     def _experiment(self, name: str, value: dict[str, Any]) -> Experiment:
         keys = ("experiments", name)
-        self._known(keys, value, ("description", "config"))
+        self._known(keys, value, keys_of(Experiment))
         config = self._mapping((*keys, "config"), value.get("config"))
         return Experiment(
             name,
@@ -248,7 +284,7 @@ class _Reader:
 
     def _pipeline(self, name: str, value: dict[str, Any]) -> Pipeline:
         keys = ("pipelines", name)
-        self._known(keys, value, ("description", "select", "executor", "workers"))
+        self._known(keys, value, keys_of(Pipeline))
         if not is_identifier(name):
             fix = f"name it '{to_identifier(name)}'"
             self._problem(keys, "the name is no identifier", fix, "no-identifier")
@@ -258,6 +294,7 @@ class _Reader:
             self._texts(keys, value, "select", ("*",)),
             self._one_of(keys, value, "executor", EXECUTORS),
             self._workers(keys, value),
+            self._one_of(keys, value, "engine", ENGINES),
         )
 
     def _workers(self, keys: tuple[str, ...], value: Mapping[str, Any]) -> int | None:
@@ -302,7 +339,7 @@ class _Reader:
 
     def _entry(self, name: str, value: dict[str, Any]) -> Entry:
         keys = ("register", name)
-        self._known(keys, value, ("path", "ins", "outs", "after"))
+        self._known(keys, value, keys_of(Entry))
         return Entry(
             self._text(keys, value, "path"),
             self._mapping((*keys, "ins"), value.get("ins")),

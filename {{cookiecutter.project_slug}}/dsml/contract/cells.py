@@ -1,7 +1,8 @@
 """Notebook cells, and the literals that tagged cells declare, read from the source with ``ast``.
 
 Nothing here runs a notebook's code: a magic, an undefined name or ``1 / 0`` breaks nothing.
-The file format is nbformat (https://nbformat.readthedocs.io), versions 3 and 4.
+The file format is nbformat (https://nbformat.readthedocs.io), versions 3 and 4, or that of
+``dsml.contract.percent``.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import io
 import json
 import math
 import re
+import stat
 import tokenize
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
 
+from dsml.contract import percent
 from dsml.contract.problem import Problem, ProjectError, Where
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -26,6 +29,7 @@ KeyPath = tuple[str, ...]
 OP_PARAMETERS = "op_parameters"
 PARAMETERS = "parameters"
 
+_COUNTS = ("execution_count", "prompt_number")  # nbformat 4 and 3
 _DEEPEST = 50  # levels of lists in lists: a value that goes deeper holds itself
 
 _MAGIC_LINE = re.compile(r"^(\s*)(?:[%!?].*|[\w.]+\?{1,2}\s*)$")
@@ -34,17 +38,23 @@ _MAGIC_VALUE = re.compile(r"^(\s*[\w, ]+=\s*)[%!].*$")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: ``number`` counts all cells of the notebook from 1."""
+    """One cell: ``number`` counts all cells of the notebook from 1.
+
+    ``above`` is the number of lines that stand above the source in the file of a text notebook.
+    """
 
     number: int
     kind: str
     source: str
     tags: frozenset[str] = frozenset()
     has_outputs: bool = False
+    is_counted: bool = False  # it holds the number that its last execution had
+    above: int | None = None
 
     def where(self, path: str, line: int | None = None) -> Where:
         """The place of a line of this cell, named by its contract tag where it has one."""
         tag = next((tag for tag in (OP_PARAMETERS, PARAMETERS) if tag in self.tags), None)
+        line = line if self.above is None else self.above + (line or 1)
         return Where(path, self.number, tag, line)
 
 
@@ -69,13 +79,15 @@ class Notebook:
 class Literal:
     """A literal value, and the line on which each of its keys and items stands.
 
-    ``whole`` is False where entries that could not be read are left out of it.
+    ``whole`` is False where entries that could not be read are left out of it. ``apart`` holds the
+    source of entries that were not to be read as literals.
     """
 
     value: Json
     line: int
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
     whole: bool = True
+    apart: Mapping[str, ast.expr] = field(default_factory=dict)
 
     def line_of(self, *keys: str) -> int:
         """The line of the innermost of ``keys`` that exists."""
@@ -98,13 +110,15 @@ class Assignment:
 class NotLiteral(Exception):
     """An expression that cannot be read without being run.
 
-    ``others`` are further ones in the same value, ``partial`` is what of the value can be read.
+    ``others`` are further ones in the same value, ``partial`` is what of the value can be read,
+    ``fix`` how to mend it where that is not to write the value out.
     """
 
-    def __init__(self, node: ast.AST, keys: KeyPath, what: str) -> None:
+    def __init__(self, node: ast.AST, keys: KeyPath, what: str, fix: str = "") -> None:
         self.line: int = getattr(node, "lineno", 1)
         self.keys = keys
         self.what = what
+        self.fix = fix
         self.others: list[NotLiteral] = []
         self.partial = Literal(None, self.line, whole=False)
         super().__init__(what)
@@ -117,7 +131,13 @@ def read_notebook(file: Path, path: str) -> Notebook:
         ProjectError: the file is unreadable, no JSON, or no notebook.
     """
     try:
-        document = json.loads(file.read_text(encoding="utf-8-sig"))
+        kind = stat.S_IFMT(file.stat().st_mode)
+        if kind not in (stat.S_IFREG, stat.S_IFDIR):  # to read a pipe is to wait for ever
+            raise _broken(path, "cannot be read: it is no file")
+        text = file.read_text(encoding="utf-8-sig")
+        if file.suffix == percent.SUFFIX:
+            return Notebook(path, tuple(_script_cells(text)))
+        document = json.loads(text)
     except json.JSONDecodeError as error:
         raise _broken(path, f"is no JSON: {error.msg}", error.lineno) from None
     except UnicodeDecodeError:
@@ -154,7 +174,13 @@ def _cells(document: object, path: str) -> Iterator[Cell]:
             source="".join(map(str, source)) if isinstance(source, list) else str(source),
             tags=frozenset(map(str, tags)) if isinstance(tags, list) else frozenset(),
             has_outputs=bool(cell.get("outputs")),
+            is_counted=any(cell.get(key) is not None for key in _COUNTS),
         )
+
+
+def _script_cells(text: str) -> Iterator[Cell]:
+    for number, cell in enumerate(percent.read_script(text), start=1):
+        yield Cell(number, cell.kind, cell.source, frozenset(cell.tags), above=cell.above)
 
 
 def _raw_cells(document: object) -> list[object] | None:
@@ -200,13 +226,13 @@ def without_magics(source: str) -> str:
     return "\n".join(lines)
 
 
-def read_literal(node: ast.expr) -> Literal:
-    """Evaluate an expression made of JSON literals.
+def read_literal(node: ast.expr, apart: Collection[str] = ()) -> Literal:
+    """Evaluate an expression made of JSON literals; entries named in ``apart`` are set apart.
 
     Raises:
         NotLiteral: naming the first part that is none, and its line.
     """
-    evaluation = _Evaluation()
+    evaluation = _Evaluation(apart)
     value: Json = None
     try:
         value = evaluation.of(node, ())
@@ -214,17 +240,22 @@ def read_literal(node: ast.expr) -> Literal:
         evaluation.wrong.append(error)
     if evaluation.wrong:
         first, *first.others = evaluation.wrong
-        first.partial = Literal(value, node.lineno, evaluation.lines, whole=False)
+        first.partial = replace(evaluation.result(value, node), whole=False)
         raise first
-    return Literal(value, node.lineno, evaluation.lines)
+    return evaluation.result(value, node)
 
 
 class _Evaluation:
     """Goes on behind what is no literal, so that all of it can be told at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, apart: Collection[str]) -> None:
         self.lines: dict[KeyPath, int] = {}
         self.wrong: list[NotLiteral] = []
+        self._names_apart = apart
+        self._apart: dict[str, ast.expr] = {}
+
+    def result(self, value: Json, node: ast.expr) -> Literal:
+        return Literal(value, node.lineno, self.lines, apart=self._apart)
 
     def of(self, node: ast.expr, keys: KeyPath) -> Json:
         self.lines[keys] = node.lineno
@@ -259,7 +290,10 @@ class _Evaluation:
         result: dict[str, Json] = {}
         for key, value in zip(node.keys, node.values, strict=True):
             try:
-                name = _dict_key(key, value, keys, result)
+                name = _dict_key(key, value, keys, result if keys else [*result, *self._apart])
+                if not keys and name in self._names_apart:
+                    self._apart[name] = value
+                    continue
                 result[name] = self.of(value, (*keys, name))
                 self.lines[(*keys, name)] = (key or value).lineno
             except NotLiteral as error:
@@ -285,15 +319,14 @@ def is_json(value: object, depth: int = 0) -> bool:
     return _is_scalar(value)
 
 
-def _dict_key(
-    key: ast.expr | None, value: ast.expr, keys: KeyPath, above: Mapping[str, Json]
-) -> str:
+def _dict_key(key: ast.expr | None, value: ast.expr, keys: KeyPath, above: Collection[str]) -> str:
     if key is None:
         raise NotLiteral(value, keys, f"`**{_shown(value)[1:-1]}` is no literal")
     if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
         raise NotLiteral(key, keys, f"the key {_shown(key)} is no string literal")
     if key.value in above:
-        raise NotLiteral(key, keys, f"the key '{key.value}' stands twice")
+        what = f"the key '{key.value}' stands twice"
+        raise NotLiteral(key, keys, what, "keep one of the two")
     return key.value
 
 
@@ -302,10 +335,11 @@ def _shown(node: ast.AST, limit: int = 60) -> str:
     return f"`{text[:limit]}…`" if len(text) > limit else f"`{text}`"
 
 
-def assignments(source: str) -> Iterator[Assignment | NotLiteral]:
+def assignments(source: str, apart: Collection[str] = ()) -> Iterator[Assignment | NotLiteral]:
     """The assignments of a cell to plain names, in order; other statements are passed over.
 
-    An assignment whose value is no literal comes as the ``NotLiteral`` that says so.
+    An assignment whose value is no literal comes as the ``NotLiteral`` that says so. Entries of a
+    dict that ``apart`` names are not read.
 
     Raises:
         SyntaxError: the source is no Python.
@@ -317,7 +351,7 @@ def assignments(source: str) -> Iterator[Assignment | NotLiteral]:
         if target is None or value is None:
             continue
         try:
-            literal = read_literal(value)
+            literal = read_literal(value, apart)
         except NotLiteral as error:
             for part in (error, *error.others):
                 part.keys = (target, *part.keys)
@@ -338,6 +372,8 @@ def _target(node: ast.stmt) -> tuple[str | None, ast.expr | None, ast.expr | Non
 
 def _comments(source: str) -> dict[int, tuple[str, bool]]:
     """Line → the comment on it, and whether the comment has the line to itself."""
+    if "#" not in source:
+        return {}
     found: dict[int, tuple[str, bool]] = {}
     lines = source
     try:

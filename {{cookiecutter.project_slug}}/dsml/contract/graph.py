@@ -15,7 +15,7 @@ def graph_problems(steps: Mapping[str, StepSpec], unread: Collection[str] = ()) 
     ``unread`` are steps whose notebook is there and has mistakes of its own: what they publish is
     not known, so nothing is said about it.
     """
-    artefacts = {path for step in steps.values() for path in step.artefacts}
+    artefacts = frozenset(path for step in steps.values() for path in step.artefacts)
     problems = [
         problem
         for step in steps.values()
@@ -46,7 +46,7 @@ def _edges(steps: Mapping[str, StepSpec]) -> dict[str, list[str]]:
 
 
 def _unknown(
-    step: StepSpec, steps: Mapping[str, StepSpec], artefacts: set[str]
+    step: StepSpec, steps: Mapping[str, StepSpec], artefacts: frozenset[str]
 ) -> Iterator[tuple[str, Problem]]:
     """Each step that is asked for in vain, or for something that it doesn't publish."""
     for name, source in step.ins.items():

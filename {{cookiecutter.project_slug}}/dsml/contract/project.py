@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from dsml.contract.advice import advice
 from dsml.contract.catalog import CATALOG_FILE, Catalog, Entry, read_catalog
 from dsml.contract.cells import Json, is_json, read_notebook
 from dsml.contract.graph import graph_problems
+from dsml.contract.pair import is_text_notebook, pair_problem
 from dsml.contract.parameters import Parameter
+from dsml.contract.percent import SUFFIX
 from dsml.contract.problem import Problem, ProjectError, Where, errors, suggest
 from dsml.contract.selection import is_plain, select
 from dsml.contract.spec import StepSpec, is_identifier, read_spec, step_name, to_identifier
 
 STAGES_FOLDER = "stages"
+DEBUG_SUFFIX = ".debug.ipynb"  # of the copies that `dsml debug` makes beside a notebook
 _DEPTH = 3  # stages/<stage>/<notebook>.ipynb
 
 
@@ -55,17 +60,26 @@ def load_project(root: Path) -> Project:
     """Read a project that is to be run.
 
     Raises:
-        ProjectError: with all errors, those of the register among them.
+        ProjectError: with all errors but those of drafts, which are not run.
     """
     project = read_project(root)
-    found = errors([*project.problems, *register_problems(project)])
+    found = blocking(project, [*project.problems, *register_problems(project)])
     if found:
         raise ProjectError(found)
     return project
 
 
-def read_project(root: Path) -> Project:
-    """Read a project, collecting what is wrong with it.
+def blocking(
+    project: Project, problems: Iterable[Problem], paths: Collection[str] = ()
+) -> list[Problem]:
+    """The errors that concern the registered notebooks, those at ``paths``, or the catalog."""
+    concerned = {entry.path for entry in project.catalog.register.values()} | set(paths)
+    drafts = set(notebook_paths(project.root)) - concerned
+    return [problem for problem in errors(problems) if problem.where.path not in drafts]
+
+
+def read_project(root: Path, *, advise: bool = False) -> Project:
+    """Read a project, collecting what is wrong with it; the warnings only for ``advise``.
 
     Raises:
         ProjectError: there is no catalog, or none that can be read.
@@ -79,7 +93,7 @@ def read_project(root: Path) -> Project:
         if name_problem:
             problems.append(name_problem)
             continue
-        spec = _read_step(root, path, problems)
+        spec = _read_step(root, path, problems, advise=advise)
         if spec is not None:
             steps[spec.name] = spec
         else:
@@ -93,11 +107,29 @@ def read_project(root: Path) -> Project:
 
 
 def notebook_paths(root: Path) -> list[str]:
-    """The notebooks below ``stages``, relative to the project, in alphabetical order."""
-    found = (file.relative_to(root) for file in (root / STAGES_FOLDER).rglob("*.ipynb"))
+    """The notebooks below ``stages``, relative to the project, in alphabetical order.
+
+    Of a notebook and a text notebook of the same name, which jupytext pairs, the first counts.
+    """
+    paths = list(_visible(root, root / STAGES_FOLDER))
+    found = {p for p in paths if p.endswith(".ipynb") and not p.endswith(DEBUG_SUFFIX)}
+    scripts = (path for path in paths if path.endswith(SUFFIX))
     return sorted(
-        path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)
+        found
+        | {
+            path
+            for path in scripts
+            if path.removesuffix(SUFFIX) + ".ipynb" not in found and is_text_notebook(root / path)
+        }
     )
+
+
+def _visible(root: Path, top: Path) -> Iterator[str]:
+    """All that lies below a folder, without what is hidden; relative to the project."""
+    for folder, folders, files in os.walk(top):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        prefix = Path(folder).relative_to(root).as_posix()
+        yield from (f"{prefix}/{name}" for name in (*folders, *files) if name[0] != ".")
 
 
 def _name_problem(path: str) -> Problem | None:
@@ -108,19 +140,26 @@ def _name_problem(path: str) -> Problem | None:
     stage, notebook = parts[1], PurePosixPath(path).stem
     for name in (stage, notebook):
         if not is_identifier(name):
-            fixed = f"{STAGES_FOLDER}/{to_identifier(stage)}/{to_identifier(notebook)}.ipynb"
+            fixed = f"{STAGES_FOLDER}/{to_identifier(stage)}/{to_identifier(notebook)}"
+            fixed += PurePosixPath(path).suffix
             what = f"'{name}' is no Python identifier"
             return Problem(Where(path), what, f"rename it to {fixed}", "no-identifier")
     return None
 
 
-def _read_step(root: Path, path: str, problems: list[Problem]) -> StepSpec | None:
+def _read_step(root: Path, path: str, problems: list[Problem], *, advise: bool) -> StepSpec | None:
     try:
         notebook = read_notebook(root / path, path)
     except ProjectError as error:
         problems += error.problems
         return None
-    return read_spec(notebook, problems)
+    spec = read_spec(notebook, problems)
+    if path.endswith(".ipynb"):
+        paired = pair_problem(notebook, root / path)
+        problems += [paired] if paired else []
+    if advise:
+        problems += advice(notebook, spec)
+    return spec
 
 
 def _collisions(steps: Mapping[str, StepSpec]) -> Iterator[Problem]:

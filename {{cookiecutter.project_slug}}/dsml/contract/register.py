@@ -12,9 +12,11 @@ import yaml
 
 from dsml.contract.catalog import CATALOG_FILE, Catalog, Entry, catalog_of
 from dsml.contract.graph import order
+from dsml.contract.lock import locked
 from dsml.contract.problem import Problem, ProjectError, Where, errors
 from dsml.contract.project import (
     Project,
+    blocking,
     entry_of,
     notebook_paths,
     read_project,
@@ -54,7 +56,7 @@ class RegisterChange:
 def check_project(root: Path) -> Checked:
     """Everything that is wrong with a project, without running any of its code."""
     try:
-        project = read_project(root)
+        project = read_project(root, advise=True)
     except ProjectError as error:
         return Checked(error.problems, {}, None)
     problems = [*project.problems, *register_problems(project)]
@@ -64,14 +66,25 @@ def check_project(root: Path) -> Checked:
 def write_register(root: Path, paths: Collection[str] | None = None) -> RegisterChange:
     """Register the notebooks at ``paths`` (default: all), and bring the other entries up to date.
 
-    Entries whose notebook is gone are taken out. Every other character of the catalog stays.
+    Entries whose notebook is gone are taken out. Every other character of the catalog stays. Others
+    that register at the same time wait, so that no entry is lost.
 
     Raises:
-        ProjectError: a notebook to be registered, or the catalog, is invalid; nothing is written.
+        ProjectError: a notebook to be registered, or the catalog, is invalid, or the catalog cannot
+            be written; nothing is written.
     """
+    file = (root / CATALOG_FILE).resolve()
+    with locked(file):
+        return _write_register(root, file, paths)
+
+
+def _write_register(root: Path, file: Path, paths: Collection[str] | None) -> RegisterChange:
+    before_reading = file.read_bytes() if file.is_file() else b""
     project = read_project(root)
-    found = errors(project.problems)
-    found += _missing(project, paths or ())
+    if paths is None:
+        found = errors(project.problems)
+    else:
+        found = blocking(project, project.problems, paths) + _missing(project, paths)
     if found:
         raise ProjectError(found)
     entries = _entries(project, paths)
@@ -81,8 +94,8 @@ def write_register(root: Path, paths: Collection[str] | None = None) -> Register
         changed=tuple(name for name in entries if name in before and entries[name] != before[name]),
         removed=tuple(name for name in before if name not in entries),
     )
-    if change:
-        _write((root / CATALOG_FILE).resolve(), project.catalog, entries)
+    if change and not _write(file, before_reading, project.catalog, entries):
+        return _write_register(root, file, paths)
     return change
 
 
@@ -105,23 +118,39 @@ def _entries(project: Project, paths: Collection[str] | None) -> dict[str, Entry
     return {name: entry_of(project.steps[name]) for name in order(project.steps) if name in wanted}
 
 
-def _write(file: Path, catalog: Catalog, entries: Mapping[str, Entry]) -> None:
+def _write(file: Path, content: bytes, catalog: Catalog, entries: Mapping[str, Entry]) -> bool:
+    """Write the entries; False if somebody has edited the file since it was ``content``."""
     before = catalog.register
-    with file.open(encoding="utf-8", newline="") as stream:
-        text = stream.read()
     changed = {
         name: _rendered(entry) for name, entry in entries.items() if before.get(name) != entry
     }
-    written = rewrite(text, changed, removed=set(before) - set(entries))
+    written = rewrite(content.decode(), changed, removed=set(before) - set(entries))
     if not _holds(written, replace(catalog, register=entries)):
+        if file.read_bytes() != content:
+            return False
         what = f"{KEY}: it is written in a way that cannot be edited in place"
         fix = f"write {KEY}: {{}} and run dsml register again"
         raise ProjectError([Problem(catalog.where(KEY), what, fix, "register")])
+    try:
+        return _swap(file, content, written.encode())
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}"
+        fix = "let the file and its folder be written"
+        raise ProjectError([Problem(Where(CATALOG_FILE), what, fix, "no-write")]) from None
+
+
+def _swap(file: Path, before: bytes, after: bytes) -> bool:
+    """Put a new content in the place of the old one, if that is what the file still holds."""
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    with scratch.open("w", encoding="utf-8", newline="") as stream:
-        stream.write(written)
-    scratch.chmod(file.stat().st_mode)
-    scratch.replace(file)
+    try:
+        scratch.write_bytes(after)
+        scratch.chmod(file.stat().st_mode)
+        if file.read_bytes() != before:
+            return False
+        scratch.replace(file)
+        return True
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _holds(text: str, wanted: Catalog) -> bool:

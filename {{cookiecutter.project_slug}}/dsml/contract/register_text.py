@@ -52,7 +52,8 @@ def rewrite(text: str, changed: Mapping[str, str], removed: Collection[str] = ()
         edits = _flow_edits(body, top, {KEY: f"{{{_flow(changed)}}}"}, ())
     else:
         edits = [_append_block(body, newline, top, end, changed)]
-    for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
+    # from the end, and what was found first stays first where two edits meet
+    for edit in sorted(edits, key=lambda edit: edit.start)[::-1]:
         body = body[: edit.start] + edit.text + body[edit.end :]
     return bom + body
 
@@ -121,7 +122,7 @@ def _edits(
         if name.text in removed:
             edits.append(_Edit(_line_start(text, name.start), _end_of_entry(text, entry), ""))
         elif name.text in changed:
-            edits.append(_Edit(entry.start, entry.end, _anchor(entry) + changed[name.text]))
+            edits.append(_replaced(text, entry, changed[name.text]))
     new = {name: entry for name, entry in changed.items() if name not in there}
     indent = _indent(text, value.pairs[0][0].start)
     last_name, last = value.pairs[-1]
@@ -146,7 +147,7 @@ def _flow_edits(
             continue
         kept = entry
         if name.text in changed:
-            edits.append(_Edit(entry.start, entry.end, _anchor(entry) + changed[name.text]))
+            edits.append(_replaced(text, entry, changed[name.text]))
     there = {name.text for name, _ in value.pairs}
     new = _flow({name: entry for name, entry in changed.items() if name not in there})
     if new and kept is not None:
@@ -161,8 +162,11 @@ def _flow(entries: Mapping[str, str]) -> str:
     return ", ".join(f"{_key(name)}: {entry}" for name, entry in entries.items())
 
 
-def _anchor(entry: _Node) -> str:
-    return f"&{entry.anchor} " if entry.anchor else ""
+def _replaced(text: str, entry: _Node, new: str) -> _Edit:
+    """Another value for an entry, which keeps its anchor and its line end."""
+    blank = "" if text[entry.start - 1].isspace() else " "  # missing where there was no value
+    anchor = f"&{entry.anchor} " if entry.anchor else ""
+    return _Edit(entry.start, _last_character(text, entry), f"{blank}{anchor}{new}")
 
 
 def _is_bare(text: str, value: _Node) -> bool:
@@ -219,8 +223,13 @@ def _indent(text: str, index: int) -> str:
 
 
 def _end_of_entry(text: str, entry: _Node) -> int:
-    """The end of the last line of an entry; a block scalar's node ends behind its own line."""
-    return entry.end if text[entry.end - 1] == "\n" else _line_end(text, entry.end)
+    """The end of the last line of an entry."""
+    return _line_end(text, _last_character(text, entry))
+
+
+def _last_character(text: str, entry: _Node) -> int:
+    """The end of an entry without the line ends that the node of a block scalar takes in."""
+    return entry.start + len(text[entry.start : entry.end].rstrip("\r\n"))
 
 
 def _line_start(text: str, index: int) -> int:

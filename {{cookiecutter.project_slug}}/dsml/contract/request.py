@@ -11,6 +11,7 @@ from dsml.contract.graph import order
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
 from dsml.contract.project import Project, value_problem
 from dsml.contract.selection import is_plain, select, split
+from dsml.contract.types import ParameterType
 
 COMMAND = Where("dsml run")
 
@@ -96,7 +97,9 @@ def _steps(
 ) -> frozenset[str]:
     """The steps of the pipeline, cut down to those that ``tokens`` select."""
     steps = project.registered
-    of_pipeline = select([token for token in inside if is_plain(token)], steps).steps
+    # only Dagster knows what its own syntax selects
+    plain = all(map(is_plain, inside))
+    of_pipeline = select(inside, steps).steps if plain else frozenset(steps)
     if not tokens:
         return of_pipeline
     chosen = select([token for token in tokens if is_plain(token)], steps)
@@ -116,29 +119,52 @@ def _values(
             step, name, value = _parse_setting(project, setting)
         except ProjectError as error:
             problems += error.problems
-        else:
-            values.setdefault(step, {})[name] = value
+            continue
+        of_step = values.setdefault(step, {})
+        kind = project.registered[step].parameters[name].type
+        of_step[name] = kind.overlay(of_step.get(name), value)
     return values
 
 
-def _parse_setting(project: Project, setting: str) -> tuple[str, str, Json]:
-    def refuse(what: str, fix: str, name: str) -> ProjectError:
-        return ProjectError([Problem(COMMAND, f"--set {setting}: {what}", fix, name)])
+class _Refused(Exception):
+    """A setting that cannot be made: what is wrong, how to mend it, and its kind."""
 
+
+def _parse_setting(project: Project, setting: str) -> tuple[str, str, Json]:
+    try:
+        return _read_setting(project, setting)
+    except _Refused as refused:
+        what, fix, name = refused.args
+        problem = Problem(COMMAND, f"--set {setting}: {what}", fix, name)
+        raise ProjectError([problem]) from None
+
+
+def _read_setting(project: Project, setting: str) -> tuple[str, str, Json]:
     path, equals, text = setting.partition("=")
-    step, _, name = path.strip().rpartition(".")
-    if not equals or not step:
-        raise refuse("is no setting", "write it as stage.notebook.parameter=value", "no-setting")
+    stage, notebook, name, *keys = path.strip().split(".") + [""] * max(0, 2 - path.count("."))
+    if not equals or not name:
+        raise _Refused("is no setting", "write it as stage.notebook.parameter=value", "no-setting")
+    step = f"{stage}.{notebook}"
     if step not in project.registered:
-        raise refuse(
-            f"there is no step '{step}'", suggest(step, project.registered), "unknown-step"
-        )
+        nearest = suggest(step, project.registered)
+        raise _Refused(f"there is no step '{step}'", nearest, "unknown-step")
     parameters = project.registered[step].parameters
     if name not in parameters:
-        raise refuse(*(value_problem(parameters, name, None) or ("", "", "")))
+        raise _Refused(*(value_problem(parameters, name, None) or ("", "", "")))
+    kind = _type_of_key(name, keys, parameters[name].type)
     try:
-        return step, name, parameters[name].parse(text)
+        value = kind.parse(text)
     except ValueError as error:
-        raise refuse(
-            str(error), f"give a value of type {parameters[name].type}", "wrong-type"
-        ) from None
+        raise _Refused(str(error), f"give a value of type {kind}", "wrong-type") from None
+    for key in reversed(keys):
+        value = {key: value}
+    return step, name, value
+
+
+def _type_of_key(name: str, keys: Sequence[str], kind: ParameterType) -> ParameterType:
+    for key in keys:
+        if key not in kind.fields:
+            nearest = suggest(key, kind.fields, "" if kind.fields else f"it is {kind}")
+            raise _Refused(f"'{name}' has no key '{key}'", nearest, "unknown-parameter")
+        kind = kind.fields[key]
+    return kind

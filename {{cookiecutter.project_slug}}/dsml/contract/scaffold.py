@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dsml.contract.cells import OP_PARAMETERS, PARAMETERS
+from dsml.contract.percent import ScriptCell
 from dsml.contract.project import STAGES_FOLDER
 
 STARTER = "main"
+CONTEXT = "from dsml import get_context\n\ncontext = get_context(op_parameters)"
+_LINE = 100  # characters, as in the project's settings of ruff
+KERNEL: dict[str, Any] = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
 
 
 def starter_stages(root: Path, stages: Sequence[str]) -> list[Path]:
@@ -53,34 +60,58 @@ def _declaration(description: str, ins: Mapping[str, str]) -> dict[str, Any]:
 
 def notebook(about: str, declaration: Mapping[str, Any], parameters: str, work: str) -> str:
     """The text of a notebook that keeps the contract: four cells and a heading."""
-    declared = "\n".join(
-        f"    {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},"
-        for key, value in declaration.items()
-    )
-    cells = [
-        _cell("heading", about),
-        _cell("declaration", f"op_parameters = {{\n{declared}\n}}", OP_PARAMETERS),
-        _cell("parameters", parameters, PARAMETERS),
-        _cell("context", "from dsml import get_context\n\ncontext = get_context(op_parameters)"),
-        _cell("work", work),
-    ]
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return as_ipynb(skeleton(about, declaration, parameters, CONTEXT, work))
+
+
+def skeleton(
+    about: str, declaration: Mapping[str, Any], parameters: str, context: str, work: str
+) -> dict[str, ScriptCell]:
+    """The cells of a notebook that keeps the contract, by their ids."""
+    declared = declaration_source(declaration)
+    return {
+        "heading": ScriptCell("markdown", about),
+        "declaration": ScriptCell("code", declared, (OP_PARAMETERS,)),
+        "parameters": ScriptCell("code", parameters, (PARAMETERS,)),
+        "context": ScriptCell("code", context),
+        "work": ScriptCell("code", work),
+    }
+
+
+def declaration_source(declaration: Mapping[str, Any]) -> str:
+    """The code of a cell tagged ``op_parameters``, laid out as formatters lay it out."""
+    return "\n".join(["op_parameters = {", *_entries(declaration, "    "), "}"])
+
+
+def _entries(values: Mapping[str, Any], indent: str) -> Iterator[str]:
+    for key, value in values.items():
+        name = json.dumps(key, ensure_ascii=False)
+        line = f"{indent}{name}: {json.dumps(value, ensure_ascii=False)},"
+        if isinstance(value, Mapping) and len(line) > _LINE:
+            yield f"{indent}{name}: {{"
+            yield from _entries(value, indent + "    ")
+            yield f"{indent}}},"
+        else:
+            yield line
+
+
+def as_ipynb(cells: Mapping[str, ScriptCell]) -> str:
+    """The text of a notebook that holds these cells, which are named by their ids."""
     document = {
-        "cells": cells,
-        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "cells": [_cell(identity, cell) for identity, cell in cells.items()],
+        "metadata": KERNEL,
         "nbformat": 4,
         "nbformat_minor": 5,
     }
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _cell(identity: str, source: str, tag: str | None = None) -> dict[str, Any]:
-    cell: dict[str, Any] = {
-        "cell_type": "markdown" if identity == "heading" else "code",
+def _cell(identity: str, cell: ScriptCell) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "cell_type": cell.kind,
         "id": identity,
-        "metadata": {"tags": [tag]} if tag else {},
-        "source": source.splitlines(keepends=True),
+        "metadata": {"tags": list(cell.tags)} if cell.tags else {},
+        "source": cell.source.splitlines(keepends=True),
     }
-    if cell["cell_type"] == "code":
-        cell.update(execution_count=None, outputs=[])
-    return cell
+    if cell.kind == "code":
+        made.update(execution_count=None, outputs=[])
+    return made

@@ -18,10 +18,12 @@ from dsml.contract.cells import (
     NotLiteral,
     assignments,
 )
+from dsml.contract.config_schema import read_config_schema
 from dsml.contract.parameters import Parameter, read_parameters, syntax_problem
 from dsml.contract.problem import Problem, Where, suggest
 
-KEYS = ("description", "ins", "outs", "after", "tags")
+CONFIG_SCHEMA = "config_schema"
+KEYS = ("description", "ins", "outs", "after", "tags", CONFIG_SCHEMA)
 # Names that the store itself writes beside the outs of a step.
 RESERVED_FILES = ("manifest.json", "attempts")
 
@@ -87,6 +89,15 @@ def read_spec(notebook: Notebook, problems: list[Problem]) -> StepSpec | None:
 
     Returns None where there is nothing to go on with.
     """
+    try:
+        return _read_spec(notebook, problems)
+    except RecursionError:
+        what = "an expression in a tagged cell is nested too deeply to be read"
+        problems.append(Problem(Where(notebook.path), what, "write a plain literal", "no-literal"))
+        return None
+
+
+def _read_spec(notebook: Notebook, problems: list[Problem]) -> StepSpec | None:
     parameters = read_parameters(notebook, problems)
     found = _find_declaration(notebook, problems)
     if found is None:
@@ -107,6 +118,7 @@ def read_spec(notebook: Notebook, problems: list[Problem]) -> StepSpec | None:
     description = reader.text("description", declared.get("description", ""))
     after = reader.steps("after", declared.get("after", []))
     tags = reader.names("tags", declared.get("tags", {}), identifiers=False)
+    _add_schema(cell, literal, notebook.path, parameters, problems)
     if not literal.whole:
         return None
     return StepSpec(
@@ -123,6 +135,27 @@ def read_spec(notebook: Notebook, problems: list[Problem]) -> StepSpec | None:
         op_parameters=declared,
         declared=(cell, literal),
     )
+
+
+def _add_schema(
+    cell: Cell,
+    literal: Literal,
+    path: str,
+    parameters: dict[str, Parameter],
+    problems: list[Problem],
+) -> None:
+    """Add the parameters of ``config_schema`` to those of the parameters cell."""
+    if CONFIG_SCHEMA not in literal.apart:
+        return
+    declared = read_config_schema(literal.apart[CONFIG_SCHEMA], path, cell, problems)
+    for name, parameter in declared.items():
+        if name in parameters:
+            what = f"config_schema.{name}: the parameters cell declares '{name}' too"
+            where = cell.where(path, parameter.line)
+            problems.append(
+                Problem(where, what, "declare it in one of the two places", "duplicate")
+            )
+    parameters.update(declared)
 
 
 def _hash(sources: object) -> str:
@@ -168,7 +201,11 @@ def _read_declaration(
         problems.append(Problem(cell.where(path, line), what, fix, name))
 
     try:
-        declared = [item for item in assignments(cell.source) if _is_declaration(item)]
+        declared = [
+            item
+            for item in assignments(cell.source, apart=(CONFIG_SCHEMA,))
+            if _is_declaration(item)
+        ]
     except SyntaxError as error:
         problems.append(syntax_problem(path, cell, error))
         return None
@@ -184,7 +221,7 @@ def _read_declaration(
         fix = "write the value out; the cell is read without being run"
         for part in (first, *first.others):
             key = ".".join(part.keys[1:]) or OP_PARAMETERS
-            problem(part.line, f"{key}: {part.what}", fix, "no-literal")
+            problem(part.line, f"{key}: {part.what}", part.fix or fix, "no-literal")
         return (cell, first.partial) if isinstance(first.partial.value, dict) else None
     if not isinstance(first.literal.value, dict):
         what = f"op_parameters is no dict but {first.literal.value!r}"

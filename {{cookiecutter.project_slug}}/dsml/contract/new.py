@@ -1,0 +1,202 @@
+"""``dsml new``: a notebook from the skeleton, checked before it is written, then registered."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dsml.contract.cells import Cell, Notebook
+from dsml.contract.graph import graph_problems
+from dsml.contract.percent import SUFFIX, ScriptCell, write_script
+from dsml.contract.problem import Problem, ProjectError, Where
+from dsml.contract.project import STAGES_FOLDER, Project, read_project
+from dsml.contract.register import write_register
+from dsml.contract.scaffold import CONTEXT, as_ipynb, skeleton
+from dsml.contract.spec import StepSpec, is_identifier, read_spec, to_identifier
+
+_COMMAND = Where("dsml new")
+_PARAMETERS = """\
+# What an experiment may change, each with type, default and description, for instance:
+# n_rows: int = 1000  # how many rows to read"""
+_WORK = "# Each line below is a placeholder for what the step makes."
+# suffix → the import that a placeholder needs, and the placeholder
+_FRAME = ("import pandas as pd", 'context.save("{name}", pd.DataFrame({{"value": [0.0]}}))')
+_FIGURE = ("import matplotlib.pyplot as plt", 'context.save("{name}", plt.figure())')
+_TEXT = ("", 'context.save("{name}", "nothing yet\\n")')
+_OBJECT = ("", 'context.save("{name}", {{}})')
+PLACEHOLDERS = {
+    ".parquet": _FRAME,
+    ".csv": _FRAME,
+    ".npy": ("import numpy as np", 'context.save("{name}", np.zeros(1))'),
+    ".png": _FIGURE,
+    ".json": _OBJECT,
+    ".joblib": _OBJECT,
+    ".txt": _TEXT,
+    ".md": _TEXT,
+    ".html": _TEXT,
+}
+_OTHER = ("", 'context.outs.{name}.write_bytes(b"")  # write the file to this path yourself')
+_TAKEN = ("context", "get_context", "op_parameters", "np", "pd", "plt")
+
+
+def new_notebook(
+    root: Path,
+    step: str,
+    ins: Sequence[str] = (),
+    outs: Sequence[str] = (),
+    *,
+    text: bool = False,
+) -> StepSpec:
+    """Write ``stages/<stage>/<name>.ipynb`` (``text``: ``.py``) and register it.
+
+    ``step`` is ``stage/name``, ``ins`` are ``name=catalog path``, ``outs`` ``name=file name``. The
+    notebook runs as it is, once the steps that it reads from have been run.
+
+    Raises:
+        ProjectError: with all that is wrong with the request or the project; nothing is written.
+    """
+    problems: list[Problem] = []
+    project = read_project(root)
+    path = step_path(project, step, SUFFIX if text else ".ipynb", problems, _COMMAND)
+    declaration: dict[str, Any] = {
+        "description": f"{PurePosixPath(path).stem.replace('_', ' ').capitalize()}.",
+        "ins": _pairs("--in", ins, "the catalog path of an artefact", problems),
+        "outs": _pairs("--out", outs, "a file name", problems),
+    }
+    files = {
+        path: each.outs[out]
+        for each in project.steps.values()
+        for path, out in each.artefacts.items()
+    }
+    cells = _cells(declaration, files)
+    spec = checked(project, path, list(cells.values()), problems, _COMMAND)
+    if spec is None or problems:
+        raise ProjectError(problems)
+    content = write_script(cells.values()) if text else as_ipynb(cells)
+    with written(root / path, content):
+        write_register(root, [path])
+    return spec
+
+
+def step_path(
+    project: Project, step: str, suffix: str, problems: list[Problem], where: Where
+) -> str:
+    """The path of a new step, ``stage/name``; what stands against it goes to ``problems``."""
+    stage, slash, name = step.partition("/")
+    path = f"{STAGES_FOLDER}/{stage}/{name}"
+    if not slash or "/" in name or not stage or not name:
+        fix = "write it as STAGE/NAME, for instance train/fit"
+        problems.append(Problem(where, f"'{step}' names no stage and notebook", fix, "no-path"))
+        return path + suffix
+    for part in (stage, name):
+        if not is_identifier(part):
+            fix = f"write {to_identifier(stage)}/{to_identifier(name)}"
+            what = f"'{part}' is no Python identifier"
+            problems.append(Problem(where, what, fix, "no-identifier"))
+    key = f"{stage}__{name}".casefold()
+    same = [s.path for s in project.steps.values() if s.name.replace(".", "__").casefold() == key]
+    same += [p for p in (f"{path}.ipynb", f"{path}{SUFFIX}") if (project.root / p).exists()]
+    if same:
+        fix = "choose another name; nothing is overwritten"
+        problems.append(Problem(where, f"{same[0]} is there already", fix, "duplicate"))
+    return path + suffix
+
+
+def checked(
+    project: Project, path: str, cells: Sequence[ScriptCell], problems: list[Problem], where: Where
+) -> StepSpec | None:
+    """The step that cells which are not written yet declare; findings are told of ``where``."""
+    found: list[Problem] = []
+    read = (
+        Cell(number, cell.kind, cell.source, frozenset(cell.tags))
+        for number, cell in enumerate(cells, start=1)
+    )
+    spec = read_spec(Notebook(path, tuple(read)), found)
+    if spec is not None:
+        others = {name: step for name, step in project.steps.items() if name != spec.name}
+        before = graph_problems(others)
+        found += [p for p in graph_problems({**others, spec.name: spec}) if p not in before]
+        found += _drafts(project, spec)
+    problems += [replace(problem, where=where) for problem in found]
+    return spec
+
+
+def _drafts(project: Project, spec: StepSpec) -> list[Problem]:
+    """The steps that a step reads from and that don't run."""
+    return [
+        Problem(
+            Where(spec.path),
+            f"it needs '{name}', which is a draft",
+            f"run: dsml register {project.steps[name].path}",
+            "draft-needed",
+        )
+        for name in sorted(spec.upstream & project.steps.keys())
+        if name not in project.catalog.register
+    ]
+
+
+def _pairs(
+    option: str, given: Sequence[str], meaning: str, problems: list[Problem]
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name or not value:
+            fix = f"write {option} name=value, where the value is {meaning}"
+            problems.append(Problem(_COMMAND, f"{option} {pair}: is no pair", fix, "no-pair"))
+        elif name in found:
+            what = f"{option} {pair}: '{name}' is given twice"
+            problems.append(Problem(_COMMAND, what, "give each its own name", "duplicate"))
+        else:
+            found[name] = value
+    return found
+
+
+def _cells(declaration: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, ScriptCell]:
+    """The cells; ``files`` are the files of all artefacts, by catalog path."""
+    outs = declaration["outs"]
+    placeholders = {name: PLACEHOLDERS.get(_suffix(file), _OTHER) for name, file in outs.items()}
+    imports = sorted({line for line, _ in placeholders.values() if line})
+    loads = [_load(name, files.get(path, "")) for name, path in declaration["ins"].items()]
+    context = "\n".join([*imports, *([""] if imports else []), CONTEXT, *loads])
+    saves = [line.format(name=name) for name, (_, line) in placeholders.items()]
+    about = f"# {declaration['description'].rstrip('.')}\n\nWhat this step does, and why."
+    work = "\n".join([_WORK, *saves]) if saves else "# The work of the step goes here."
+    return skeleton(about, declaration, _PARAMETERS, context, work)
+
+
+def _load(name: str, file: str) -> str:
+    variable = f"{name}_in" if name in _TAKEN else name
+    if _suffix(file) in PLACEHOLDERS:
+        return f'{variable} = context.load("{name}")'
+    return f"{variable} = context.ins.{name}  # the path of a file that you read yourself"
+
+
+def _suffix(file: str) -> str:
+    return PurePosixPath(file).suffix.lower()
+
+
+@contextlib.contextmanager
+def written(file: Path, text: str) -> Iterator[None]:
+    """Write a new file, and take it away again if the block fails."""
+    folder = file.parent
+    is_new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}"
+        raise ProjectError(
+            [Problem(Where(str(file)), what, "let it be written", "no-write")]
+        ) from None
+    try:
+        yield
+    except BaseException:
+        file.unlink()
+        if is_new:
+            folder.rmdir()
+        raise
