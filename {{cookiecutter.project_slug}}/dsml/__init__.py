@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from dsml.step.context import Context, get_context
+from dsml.step.field import Field
 
-__all__ = ["Context", "get_context"]
+__all__ = ["Context", "Field", "get_context"]

@@ -15,8 +15,10 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from papermill.translators import PythonTranslator
 
-from dsml.contract.cells import PARAMETERS
-from dsml.orchestrate.kernel import INJECTED_TAG
+from dsml.contract.cells import OP_PARAMETERS, PARAMETERS
+from dsml.contract.percent import SUFFIX, read_script
+from dsml.contract.scaffold import KERNEL
+from dsml.orchestrate.kernel import INJECTED_TAG, LINES_ABOVE
 
 NOTEBOOK_FILE = "executed.ipynb"
 HTML_FILE = "executed.html"
@@ -25,13 +27,14 @@ HTML_FILE = "executed.html"
 def prepare(file: Path, parameters: Mapping[str, Any]) -> NotebookNode:
     """Read a notebook and put ``parameters`` into a cell of their own below the defaults.
 
-    As papermill does, so that the parameters which are not given keep their defaults.
+    As papermill does, so that the parameters which are not given keep their defaults. Where there
+    is no cell with defaults they stand below ``op_parameters``.
     """
-    notebook: NotebookNode = nbformat.read(file, as_version=4)
+    notebook = _read(file)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    position = _below_parameters(notebook)
+    position = _below(notebook, PARAMETERS) or _below(notebook, OP_PARAMETERS)
     if parameters and position is not None:
         # papermill's class itself: importing dagstermill replaces the registered translator
         source = PythonTranslator.codify(dict(parameters), "Parameters")
@@ -42,9 +45,25 @@ def prepare(file: Path, parameters: Mapping[str, Any]) -> NotebookNode:
     return notebook
 
 
-def _below_parameters(notebook: NotebookNode) -> int | None:
+def _read(file: Path) -> NotebookNode:
+    """Read a notebook, or make one of the cells of a text notebook."""
+    notebook: NotebookNode
+    if file.suffix != SUFFIX:
+        notebook = nbformat.read(file, as_version=4)
+        return notebook
+    notebook = nbformat.v4.new_notebook(metadata=KERNEL)
+    v4: Any = nbformat.v4
+    makers = {"markdown": v4.new_markdown_cell, "raw": v4.new_raw_cell}
+    for number, cell in enumerate(read_script(file.read_text(encoding="utf-8-sig")), start=1):
+        make = makers.get(cell.kind, v4.new_code_cell)
+        metadata = {"tags": list(cell.tags), LINES_ABOVE: cell.above}
+        notebook.cells.append(make(cell.source, metadata=metadata, id=f"cell-{number}"))
+    return notebook
+
+
+def _below(notebook: NotebookNode, tag: str) -> int | None:
     for index, cell in enumerate(notebook.cells):
-        if cell.cell_type == "code" and PARAMETERS in cell.metadata.get("tags", []):
+        if cell.cell_type == "code" and tag in cell.metadata.get("tags", []):
             return index + 1
     return None
 

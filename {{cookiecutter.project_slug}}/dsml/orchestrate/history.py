@@ -9,11 +9,11 @@ from dagster import DagsterInstance, DagsterRun, RunsFilter
 from dagster._core.storage.dagster_run import DagsterRunStatus, RunRecord
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from dsml.contract.problem import Problem, ProjectError, Where
+from dsml.contract.figures import short_id
+from dsml.contract.problem import Problem, ProjectError, Where, suggest_run
 from dsml.orchestrate.config import op_name
 
 LATEST = "latest"
-_SHORT_ID = 8
 _LOOKED_AT = 1000  # runs among which an abbreviated id is looked for
 
 
@@ -32,7 +32,7 @@ class RunSummary:
     @property
     def short_id(self) -> str:
         """The first part of the id, which is enough to name the run."""
-        return self.run_id[:_SHORT_ID]
+        return short_id(self.run_id)
 
 
 def list_runs(
@@ -50,8 +50,8 @@ def list_runs(
     return [_summary(record) for record in instance.get_run_records(wanted, limit=limit)]
 
 
-def find_run(instance: DagsterInstance, name: str) -> RunSummary:
-    """The run that an id, the beginning of an id, or ``latest`` means.
+def find_run(instance: DagsterInstance, name: str, command: str = "dsml show") -> RunSummary:
+    """The run that an id, the beginning of an id, or ``latest`` means, given to ``command``.
 
     Raises:
         ProjectError: there is none, or more than one.
@@ -62,8 +62,10 @@ def find_run(instance: DagsterInstance, name: str) -> RunSummary:
     if len(found) == 1:
         return found[0]
     what = f"there is no run '{name}'" if not found else f"'{name}' begins {len(found)} runs"
-    fix = "dsml runs lists them" if not found else "give more of the id: dsml runs lists them"
-    raise ProjectError([Problem(Where("dsml show"), what, fix, "unknown-run")])
+    fix = "give more of the id: dsml runs lists them"
+    if not found:
+        fix = suggest_run(name, (run.run_id for run in runs), "; dsml runs lists them")
+    raise ProjectError([Problem(Where(command), what, fix, "unknown-run")])
 
 
 def step_status(instance: DagsterInstance, run_id: str, steps: Iterable[str]) -> dict[str, str]:

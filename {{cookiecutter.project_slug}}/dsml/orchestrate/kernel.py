@@ -32,6 +32,7 @@ from nbformat import NotebookNode
 from dsml.step import finish
 
 INJECTED_TAG = "injected-parameters"
+LINES_ABOVE = "lines_above"  # in a cell's metadata: those above it in the text notebook
 _SAVE_EVERY = 3.0  # seconds
 _START_TIMEOUT = 60  # seconds until a kernel has to answer
 _EXIT_TIMEOUT = 30.0  # seconds for a kernel to run its exit hooks
@@ -41,7 +42,10 @@ _CELL_LINE = re.compile(r"In\[(\d+)\], line (\d+)")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a notebook stopped early: the cell (as numbered in the source), the line, the error."""
+    """Why a notebook stopped early: the cell (as numbered in the source), the line, the error.
+
+    The line is that of the cell, in a text notebook that of the file.
+    """
 
     cell: int | None
     line: int | None
@@ -132,7 +136,7 @@ class Execution:
                 self._fail(None, f"the kernel died{self._exit_reason()}")
         except CellExecutionError as error:
             line = _error_line(error, self.notebook.cells[self._current].source)
-            self._fail(line, f"{error.ename}: {_ANSI.sub('', error.evalue)}")
+            self._fail(line, _told(error))
         finally:
             saver.cancel()
             self.save()
@@ -185,6 +189,8 @@ class Execution:
             await asyncio.sleep(max(_SAVE_EVERY, 10 * (time.monotonic() - started)))
 
     def _fail(self, line: int | None, error: str) -> None:
+        if line is not None:
+            line += self.notebook.cells[self._current].metadata.get(LINES_ABOVE, 0)
         self.failure = Failure(self._numbers.get(self._current), line, error)
 
     def _note_stop(self) -> None:
@@ -267,6 +273,12 @@ def _source_numbers(notebook: NotebookNode) -> dict[int, int]:
             number += 1
         numbers[index] = number
     return numbers
+
+
+def _told(error: CellExecutionError) -> str:
+    """Name and text of an exception, the second and later lines indented as messages are."""
+    text = _ANSI.sub("", error.evalue).strip().replace("\n", "\n  ")
+    return f"{error.ename}: {text}" if text else error.ename
 
 
 def _error_line(error: CellExecutionError, source: str) -> int | None:

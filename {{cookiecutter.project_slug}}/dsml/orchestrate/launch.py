@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, EventLogEntry
+from dagster import (
+    DagsterEvent,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    EventLogEntry,
+)
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+from dagster._core.events import EngineEventData
 from dagster._core.execution.api import execute_run_iterator
+from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from dsml.contract.lock import locked
 from dsml.contract.project import Project
 from dsml.contract.request import RunRequest
 from dsml.orchestrate.config import op_name
@@ -22,6 +31,8 @@ from dsml.orchestrate.pipelines import asset_keys, asset_selection
 HOME_FOLDER = ".dagster"
 _POLL = 0.2  # seconds between two looks at the event log
 
+_INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+
 Listener = Callable[[EventLogEntry], None]
 
 
@@ -30,20 +41,22 @@ def open_instance(root: Path) -> DagsterInstance:
     home = root / HOME_FOLDER
     home.mkdir(exist_ok=True)
     os.environ.setdefault("DAGSTER_HOME", str(home))
-    return DagsterInstance.get()
+    with locked(Path(os.environ["DAGSTER_HOME"], "history")):  # creating its databases at once
+        return DagsterInstance.get()  # with another process spoils them
 
 
 def create_run(project: Project, request: RunRequest, instance: DagsterInstance) -> DagsterRun:
     """Record the run, so that the UI shows it; nothing is executed yet."""
     job = _reconstructable(project, request)
-    keys = _selection(project, request, job)
-    subset = job.get_subset(asset_selection=frozenset(keys)) if keys is not None else job
+    selection = _selection(project, request, job)
     return instance.create_run_for_job(
-        job_def=subset.get_definition(),
+        job_def=job.get_subset(**selection).get_definition(),
         run_config=_run_config(project, request),
         tags={PARTITION_NAME_TAG: request.experiment},
-        asset_selection=None if keys is None else frozenset(keys),
         job_code_origin=job.get_python_origin(),
+        asset_selection=selection.get("asset_selection"),
+        op_selection=selection.get("op_selection"),
+        resolved_op_selection=set(selection.get("op_selection", ())) or None,
     )
 
 
@@ -63,13 +76,26 @@ def execute(
     follower.start()
     try:
         with console_in_file(Path(instance.root_directory), run.run_id):
-            for _ in execute_run_iterator(job, run, instance):
-                pass
+            cancelling = False
+            for event in execute_run_iterator(job, run, instance):
+                if interrupted(event) and not cancelling:
+                    # Dagster takes it for a failure, unless told otherwise
+                    instance.report_run_canceling(run)
+                    cancelling = True
     finally:
         over.set()
         follower.join()
     ended = instance.get_run_by_id(run.run_id)
     return run.status if ended is None else ended.status
+
+
+def interrupted(event: DagsterEvent) -> bool:
+    """Whether an event tells of a signal that is to end the run (Ctrl-C, SIGTERM)."""
+    data = event.event_specific_data
+    if isinstance(data, EngineEventData):
+        return "steps_interrupted" in data.metadata
+    error = data.error if isinstance(data, StepFailureData) else None
+    return error is not None and error.cls_name in _INTERRUPTS
 
 
 def _follow(
@@ -94,15 +120,16 @@ def _reconstructable(project: Project, request: RunRequest) -> ReconstructableJo
     return repository.get_reconstructable_job(request.pipeline)
 
 
-def _selection(
-    project: Project, request: RunRequest, job: ReconstructableJob
-) -> Iterable[AssetKey] | None:
+def _selection(project: Project, request: RunRequest, job: ReconstructableJob) -> dict[str, Any]:
+    """What of the job is to be run, in the words of Dagster: assets, or ops of dagstermill."""
     steps = project.registered
+    if project.catalog.pipelines[request.pipeline].engine == "dagstermill":
+        return {"op_selection": [op_name(name) for name in request.steps]}
     if request.other:
         tokens = [*request.steps, *request.other]
         graph = job.get_definition().asset_layer.asset_graph
-        return asset_selection(tokens, steps).resolve(graph)
-    return asset_keys(steps[name] for name in request.steps)
+        return {"asset_selection": asset_selection(tokens, steps).resolve(graph)}
+    return {"asset_selection": frozenset(asset_keys(steps[name] for name in request.steps))}
 
 
 def _run_config(project: Project, request: RunRequest) -> dict[str, Any]:

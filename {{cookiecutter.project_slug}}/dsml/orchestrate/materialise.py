@@ -21,8 +21,9 @@ from dsml.orchestrate.config import resolve_values
 from dsml.orchestrate.executed import HTML_FILE, NOTEBOOK_FILE
 from dsml.orchestrate.pipes import pipes_session
 from dsml.orchestrate.preview import Metadata, output_metadata, picture_markdown
-from dsml.orchestrate.runner import LOG_FILE, LOGGED_FOLDER, Line, Passed, Task, attempt
+from dsml.orchestrate.runner import LOG_FILE, Line, Passed, attempt
 from dsml.step.context import Setting
+from dsml.step.task import LOGGED_FOLDER, Task
 from dsml.store import Manifest, StepRun, Store
 from dsml.store.manifest import ATTEMPTS_FOLDER
 
@@ -45,7 +46,7 @@ def materialise_step(
         root=project.root,
         step=step,
         store=store,
-        address=StepRun(step.name, experiment, context.run_id),
+        address=StepRun(step.name, experiment, context.run.run_id),
         number=context.retry_number + 1,
         values=resolve_values(
             step,
@@ -80,17 +81,17 @@ def _failure_metadata(context: AssetExecutionContext, task: Task) -> Metadata:
         task.address, f"{ATTEMPTS_FOLDER}/{task.number}/{NOTEBOOK_FILE}"
     ).exists():
         return {}  # it failed before its notebook was started
-    return _links(context, task, task.number)
+    return _viewer(context, task, task.number) | _files(task, task.number)
 
 
 def _results(
     context: AssetExecutionContext, task: Task, passed: Passed
 ) -> Iterator[MaterializeResult[Any]]:
     manifest = passed.manifest
-    facts = _facts(manifest)
+    facts = _facts(manifest) | _viewer(context, task, manifest.attempts)
     yield MaterializeResult(
         asset_key=step_key(manifest.step),
-        metadata=facts | _notebook_metadata(context, task, passed),
+        metadata=facts | _files(task, manifest.attempts) | _logged(task, passed, facts),
         data_version=DataVersion(_fingerprint(manifest)),
     )
     for path, name in task.step.artefacts.items():
@@ -99,7 +100,7 @@ def _results(
         local = task.store.local(task.address, output)
         yield MaterializeResult(
             asset_key=artefact_key(path),
-            metadata=facts | output_metadata(output, local, published),
+            metadata=output_metadata(output, local, published) | facts,
             data_version=DataVersion(output.sha256),
         )
 
@@ -125,38 +126,39 @@ def _facts(manifest: Manifest) -> Metadata:
     }
 
 
-def _links(context: AssetExecutionContext, task: Task, number: int) -> Metadata:
-    """What was kept of an attempt: a link that the UI opens in a new tab, and the files."""
-    notebook = task.kept(number, NOTEBOOK_FILE)
-    metadata: Metadata = {
-        "notebook": MetadataValue.notebook(notebook),
+def _viewer(context: AssetExecutionContext, task: Task, number: int) -> Metadata:
+    """A link to the executed notebook, which the UI opens as a page."""
+    if not task.store.is_local:
+        return {}  # the web server reads notebooks from its own disk only
+    origin = context.run.remote_job_origin  # unknown to a run from the command line
+    location = _DEFAULT_LOCATION if origin is None else origin.location_name
+    query = urlencode({"path": task.kept(number, NOTEBOOK_FILE), "repoLocName": location})
+    return {"executed notebook": MetadataValue.url(f"{_VIEWER}?{query}")}
+
+
+def _files(task: Task, number: int) -> Metadata:
+    """Where the evidence of an attempt is kept."""
+    return {
+        "notebook": MetadataValue.notebook(task.kept(number, NOTEBOOK_FILE)),
         "HTML": MetadataValue.path(task.kept(number, HTML_FILE)),
         "log": MetadataValue.path(task.kept(number, LOG_FILE)),
     }
-    if task.store.is_local:
-        query = urlencode({"path": notebook, "repoLocName": _location(context)})
-        return {"executed notebook": MetadataValue.url(f"{_VIEWER}?{query}")} | metadata
-    return metadata
 
 
-def _location(context: AssetExecutionContext) -> str:
-    """The name of the code location, which a run from the command line doesn't know."""
-    origin = context.run.remote_job_origin
-    return _DEFAULT_LOCATION if origin is None else origin.location_name
-
-
-def _notebook_metadata(context: AssetExecutionContext, task: Task, passed: Passed) -> Metadata:
+def _logged(task: Task, passed: Passed, facts: Metadata) -> Metadata:
+    """What the notebook logged; a name that is taken by a fact is set apart."""
     manifest = passed.manifest
-    metadata = _links(context, task, manifest.attempts)
-    for name, value in manifest.metrics.items():
-        if isinstance(value, str):  # NaN and the like, which the UI's plots don't take
-            metadata[name] = MetadataValue.text(value)
-        else:
-            metadata[name] = MetadataValue.float(value)
+    found: Metadata = {name: _figure(value) for name, value in manifest.metrics.items()}
     for name, fact in manifest.logged.items():
-        metadata[name] = MetadataValue.text(str(fact))
+        found[name] = MetadataValue.text(str(fact))
     for name, file in passed.files.items():
         kept = task.kept(manifest.attempts, f"{LOGGED_FOLDER}/{file}")
         is_picture = task.store.is_local and file.endswith(".png")
-        metadata[name] = picture_markdown(Path(kept)) if is_picture else MetadataValue.path(kept)
-    return metadata
+        found[name] = picture_markdown(Path(kept)) if is_picture else MetadataValue.path(kept)
+    taken = {*facts, *_files(task, manifest.attempts)}
+    return {f"{name} (logged)" if name in taken else name: v for name, v in found.items()}
+
+
+def _figure(value: float | str) -> MetadataValue[Any]:
+    """A metric; NaN and the like come as text, since the UI's plots don't take them."""
+    return MetadataValue.text(value) if isinstance(value, str) else MetadataValue.float(value)

@@ -90,7 +90,7 @@ def _context_data(context: AssetExecutionContext, extras: Mapping[str, Any]) -> 
         partition_key=context.partition_key if context.has_partition_key else None,
         partition_key_range=None,
         partition_time_window=None,
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         job_name=context.job_name,
         retry_number=context.retry_number,
         extras=extras,

@@ -6,26 +6,34 @@ Knows nothing of Dagster: the connection to the kernel and the log are handed in
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 from dsml.contract.problem import Problem, ProjectError, Where
-from dsml.contract.spec import StepSpec
 from dsml.orchestrate.executed import HTML_FILE, NOTEBOOK_FILE, prepare, write_html
-from dsml.orchestrate.facts import git_facts, now, versions
 from dsml.orchestrate.kernel import Execution
 from dsml.step.context import Setting
-from dsml.step.standalone import missing_input
-from dsml.store import Attempt, Input, Manifest, Output, Staging, StepRun, Store, Value
-from dsml.store.manifest import ATTEMPTS_FOLDER, Json
-from dsml.store.publish import measure
+from dsml.step.facts import now
+from dsml.step.inputs import find_inputs
+from dsml.step.task import (
+    Reported,
+    Task,
+    manifest_of,
+    measure_outs,
+    record_of,
+    setting_of,
+)
+from dsml.store import Manifest, Staging
+from dsml.store.manifest import ATTEMPTS_FOLDER
 
 LOG_FILE = "log.txt"
-LOGGED_FOLDER = "logged"
 CANCELLED = "the run was cancelled"
 _TICK = 0.2  # seconds between two looks at what the notebook has printed
 _LOG_LIMIT = 256 * 1024  # characters of a step that go to Dagster's log; the file has them all
@@ -54,47 +62,6 @@ Connect = Callable[[Setting, Path], AbstractContextManager[Line]]
 
 
 @dataclass(frozen=True)
-class Task:
-    """One attempt that is to be made; ``timeout`` is in seconds."""
-
-    root: Path
-    step: StepSpec
-    store: Store
-    address: StepRun
-    number: int
-    values: Mapping[str, Value]
-    timeout: float | None = None
-
-    def kept(self, number: int, file: str) -> str:
-        """Where a file of an attempt is kept when the attempt is over."""
-        return str(self.store.path(self.address, f"{ATTEMPTS_FOLDER}/{number}/{file}"))
-
-
-@dataclass
-class Reported:
-    """What the notebook logged: metrics (their last value), facts, and files."""
-
-    metrics: dict[str, float | str] = field(default_factory=dict)
-    params: dict[str, Json] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, messages: Iterable[Mapping[str, Any]]) -> Reported:
-        """Sort what came through the line by its kind."""
-        found = cls()
-        kinds: dict[str, tuple[dict[str, Any], str]] = {
-            "metric": (found.metrics, "value"),
-            "param": (found.params, "value"),
-            "file": (found.files, "file"),
-        }
-        for message in messages:
-            if isinstance(message, Mapping) and message.get("kind") in kinds:
-                target, key = kinds[message["kind"]]
-                target[str(message["name"])] = message[key]
-        return found
-
-
-@dataclass(frozen=True)
 class Passed:
     """A step that has passed: its manifest, and the files that its notebook logged."""
 
@@ -111,15 +78,49 @@ def attempt(task: Task, log: Log, connect: Connect) -> Passed:
         ProjectError: an input is missing, a cell failed, the kernel died, the deadline passed,
             or an out was not written; the text is the message for the user.
     """
+    with _interrupted_once():
+        return _attempt(task, log, connect)
+
+
+@contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Let the first signal through and none after it, so that clearing up is not cut short.
+
+    A terminal sends Ctrl-C to every process of a run, and Dagster then passes it on once more.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    saved = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def first(number: int, frame: FrameType | None) -> None:
+        for each in saved:
+            signal.signal(each, signal.SIG_IGN)
+        handler = saved[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    handled = {number: handler for number, handler in saved.items() if callable(handler)}
+    for number in handled:
+        signal.signal(number, first)
+    try:
+        yield
+    finally:
+        for number, handler in saved.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _attempt(task: Task, log: Log, connect: Connect) -> Passed:
     started = now()
-    inputs = _resolve(task)
+    inputs = find_inputs(task.root, task.store, task.step, task.address)
     staging = task.store.stage(task.address, task.number)
     status, error = "failed", ""
     try:
-        setting = _setting(task, inputs, staging)
+        setting = setting_of(task, inputs, staging)
         with connect(setting, staging.private) as line:
             _execute(task, staging, line.env, log)
-        outputs = _outputs(task, staging, log)
+        outputs = measure_outs(task, staging, log.warning)
+        reported = Reported.of(line.reported())
         status = "passed"
     except Exception as failure:
         error = str(failure)
@@ -128,55 +129,31 @@ def attempt(task: Task, log: Log, connect: Connect) -> Passed:
         status, error = "cancelled", CANCELLED
         raise
     finally:
-        record = _record(task, inputs, started, status, error)
+        record = record_of(task, inputs, started, status, error)
         task.store.keep_attempt(task.address, staging, record)
         if status != "passed":
             task.store.unstage(staging)
-    reported = Reported.of(line.reported())
-    manifest = _manifest(task, inputs, outputs, reported, started)
-    task.store.publish(task.address, staging, manifest)
-    task.store.unstage(staging)
+    executed = f"{ATTEMPTS_FOLDER}/{task.number}/{NOTEBOOK_FILE}"
+    manifest = manifest_of(task, inputs, outputs, reported, started, executed)
+    try:
+        task.store.publish(task.address, staging, manifest)
+    finally:
+        task.store.unstage(staging)
     return Passed(manifest, reported.files)
 
 
-def _resolve(task: Task) -> dict[str, Input]:
-    found: dict[str, Input] = {}
-    problems: list[Problem] = []
-    for name, source in task.step.ins.items():
-        artefact = task.store.resolve(source, task.address)
-        if artefact is None:
-            problems.append(missing_input(task.step, name, source, task.address.experiment))
-        else:
-            found[name] = artefact
-    if problems:
-        raise ProjectError(problems)
-    return found
-
-
-def _setting(task: Task, inputs: Mapping[str, Input], staging: Staging) -> Setting:
-    address = task.address
-    return Setting(
-        step=task.step.name,
-        run_id=address.run_id,
-        experiment=address.experiment,
-        partition_key=address.partition,
-        retry_number=task.number - 1,
-        config={name: value.value for name, value in task.values.items()},
-        sources={name: value.source for name, value in task.values.items()},
-        ins={name: str(task.store.fetch(found, address)) for name, found in inputs.items()},
-        outs={name: str(staging.outs / file) for name, file in task.step.outs.items()},
-        logged=str(staging.evidence / LOGGED_FOLDER),
-    )
-
-
 def _execute(task: Task, staging: Staging, env: Mapping[str, str], log: Log) -> None:
-    given = {name: v.value for name, v in task.values.items() if v.source != "default"}
+    given = {
+        name: v.value
+        for name, v in task.values.items()
+        if v.source != "default" or task.step.parameters[name].in_schema
+    }
     source = task.root / task.step.path
     execution = Execution(
         notebook=prepare(source, given),
         file=staging.evidence / NOTEBOOK_FILE,
         folder=source.parent,
-        env=_kernel_env(task.root, env),
+        env=kernel_env(task.root, env),
         private=staging.private,
     )
     execution.start()
@@ -195,7 +172,7 @@ def _execute(task: Task, staging: Staging, env: Mapping[str, str], log: Log) -> 
         raise ProjectError([Problem(where, failure.error, fix, "failed")])
 
 
-def _kernel_env(root: Path, env: Mapping[str, str]) -> dict[str, str]:
+def kernel_env(root: Path, env: Mapping[str, str]) -> dict[str, str]:
     """The kernel imports the project's own packages, installed or not."""
     paths = [str(root), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, **env, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
@@ -236,75 +213,3 @@ def _write_html(execution: Execution, file: Path, log: Log) -> None:
         write_html(execution.notebook, file)
     except Exception as error:  # the notebook itself is kept, and the step is what counts
         log.warning(f"the executed notebook could not be written as HTML: {error}")
-
-
-def _outputs(task: Task, staging: Staging, log: Log) -> dict[str, Output]:
-    """Measure the declared outs.
-
-    Raises:
-        ProjectError: naming every one that is not there.
-    """
-    problems: list[Problem] = []
-    outputs: dict[str, Output] = {}
-    for name, file in task.step.outs.items():
-        path = staging.outs / file
-        if path.is_file():
-            outputs[name] = measure(path)
-            continue
-        what = f"outs.{name}: the step ended without writing '{file}'"
-        fix = f'write it with context.save("{name}", ...), or to the path context.outs.{name}'
-        problems.append(Problem(task.step.where("outs", name), what, fix, "out-missing"))
-    if problems:
-        raise ProjectError(problems)
-    declared = set(task.step.outs.values())
-    for path in sorted(staging.outs.iterdir()):
-        if path.name not in declared:
-            log.warning(f"'{path.name}' was written but is no out of the step: it is not kept")
-    return outputs
-
-
-def _record(
-    task: Task, inputs: Mapping[str, Input], started: str, status: str, error: str
-) -> Attempt:
-    address = task.address
-    return Attempt(
-        step=address.step,
-        run_id=address.run_id,
-        experiment=address.experiment,
-        partition=address.partition,
-        number=task.number,
-        status=status,
-        error=error,
-        started=started,
-        ended=now(),
-        parameters=task.values,
-        inputs=inputs,
-    )
-
-
-def _manifest(
-    task: Task,
-    inputs: Mapping[str, Input],
-    outputs: Mapping[str, Output],
-    reported: Reported,
-    started: str,
-) -> Manifest:
-    address = task.address
-    return Manifest(
-        step=address.step,
-        run_id=address.run_id,
-        experiment=address.experiment,
-        partition=address.partition,
-        parameters=task.values,
-        inputs=inputs,
-        outputs=outputs,
-        code=task.step.code,
-        git=git_facts(task.root),
-        versions=versions(task.root),
-        started=started,
-        ended=now(),
-        attempts=task.number,
-        executed=f"{ATTEMPTS_FOLDER}/{task.number}/{NOTEBOOK_FILE}",
-        logged=reported.params,
-        metrics=reported.metrics,
-    )

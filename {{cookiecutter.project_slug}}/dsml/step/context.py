@@ -29,7 +29,8 @@ class Setting:
     """What a context is made of; the runner sends it as JSON, a notebook by hand works it out.
 
     ``ins`` and ``outs`` hold local paths, ``sources`` says for each parameter in ``config``
-    whether it comes from the notebook's default, the experiment or the run.
+    whether it comes from the notebook's default, the experiment or the run. ``inputs`` holds what
+    the manifest records of each in: catalog path, run, bytes, sha256, when it was published.
     """
 
     step: str
@@ -42,6 +43,7 @@ class Setting:
     ins: Mapping[str, str]
     outs: Mapping[str, str]
     logged: str
+    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -169,12 +171,15 @@ class Context:
         self.emit({"kind": "file", "name": name, "file": file.name})
 
     def __repr__(self) -> str:
-        rows = [f"{self.step}, experiment {self.experiment}, run {self.run_id}"]
-        rows += [f"  in   {name}  {path}" for name, path in self.ins.items()]
-        rows += [f"  out  {name}  {path}" for name, path in self.outs.items()]
-        sources = self.setting.sources
-        rows += [f"  {name} = {value!r}  ({sources[name]})" for name, value in self.config.items()]
-        return "\n".join(rows)
+        from dsml.step.table import as_text
+
+        return as_text(self.setting)
+
+    def _repr_html_(self) -> str:
+        """The table that Jupyter shows."""
+        from dsml.step.table import as_html
+
+        return as_html(self.setting)
 
 
 def _paths(values: Mapping[str, str]) -> dict[str, Path]:
@@ -196,9 +201,13 @@ def get_context(op_parameters: Mapping[str, Any], step: str | None = None) -> Co
     if "DAGSTER_PIPES_CONTEXT" in os.environ:
         return _from_pipes()
     from dsml.step.standalone import standalone_setting
+    from dsml.step.stock import stock_context, stock_manager
 
     # the notebook's variables: its parameters may have been changed by hand
     namespace = sys._getframe(1).f_globals  # noqa: SLF001 - documented for CPython
+    manager = stock_manager()
+    if manager is not None:
+        return stock_context(manager, namespace)
     setting = standalone_setting(op_parameters, step, namespace)
     log = _console_log(setting.step)
     return Context(setting, log, lambda record: log.info("%s", _shown(record)))

@@ -25,5 +25,9 @@ class Names(dict[str, T]):
 
     def __missing__(self, name: str) -> T:
         nearest = difflib.get_close_matches(name, list(self), n=1)
-        hint = f"did you mean '{nearest[0]}'?" if nearest else f"there are: {', '.join(self)}"
+        hint = (
+            f"did you mean '{nearest[0]}'?"
+            if nearest
+            else f"there are: {', '.join(self) or 'none'}"
+        )
         raise KeyError(f"the step has no {self._what} '{name}'; {hint}")

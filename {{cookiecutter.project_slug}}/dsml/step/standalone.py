@@ -5,16 +5,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dsml.contract.catalog import Catalog, read_catalog, unknown
 from dsml.contract.cells import read_notebook
+from dsml.contract.pair import is_text_notebook
+from dsml.contract.percent import SUFFIX
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
-from dsml.contract.project import find_root, notebook_paths
-from dsml.contract.spec import StepSpec, read_spec
+from dsml.contract.project import DEBUG_SUFFIX, find_root, notebook_paths
+from dsml.contract.spec import CONFIG_SCHEMA, StepSpec, read_spec
 from dsml.step.context import Setting
-from dsml.store.manifest import Input
+from dsml.step.inputs import (
+    RUN,
+    find_attempt,
+    find_inputs,
+    find_run,
+    inputs_of_attempt,
+    local_paths,
+)
+from dsml.store.manifest import Value
 from dsml.store.paths import StepRun
 from dsml.store.publish import Store
 
@@ -26,38 +37,81 @@ def standalone_setting(
 ) -> Setting:
     """The setting of a notebook that no runner has started.
 
+    A script that Python itself runs ends with the message, since Python would print a traceback.
+
     Inputs are the newest published ones of the experiment in ``DSML_EXPERIMENT`` (default: the
-    first of the catalog), or those of the run in ``DSML_RUN``; outputs go to a scratch folder.
+    first of the catalog), or those of the run in ``DSML_RUN``, or, with the parameters, those of
+    the attempt in ``DSML_ATTEMPT``; outputs go to a scratch folder.
     ``namespace`` holds the notebook's variables: a parameter that was changed there keeps its
     value, one that the experiment sets is set there too.
 
     Raises:
         ProjectError: no project, no such step, or an upstream step that has not been run.
+        SystemExit: the same, for such a script.
     """
-    root = find_root(Path.cwd().resolve())
+    try:
+        return _setting(op_parameters, step, namespace)
+    except ProjectError as error:
+        by_python = namespace.get("__name__") == "__main__" and "get_ipython" not in namespace
+        if by_python and _script(namespace) is not None:
+            raise SystemExit(str(error)) from None
+        raise
+
+
+def _setting(
+    op_parameters: Mapping[str, Any], step: str | None, namespace: dict[str, Any]
+) -> Setting:
+    script = _script(namespace)
+    root = find_root(Path.cwd().resolve() if script is None else script.parent)
     problems: list[Problem] = []
     catalog = read_catalog(root, problems)
     if problems:
         raise ProjectError(problems)
-    spec = _find_step(root, op_parameters, step, namespace)
-    experiment = os.environ.get("DSML_EXPERIMENT") or catalog.default_experiment
-    if experiment not in catalog.experiments:
-        raise ProjectError([unknown("experiment", experiment, catalog.experiments)])
     store = Store.open(root, catalog)
-    config, sources = _config(spec, catalog, experiment, namespace)
-    scratch = store.scratch(spec.name, experiment)
+    attempt = find_attempt(store)
+    if attempt is None and (_path_from_frontend(root, namespace) or "").endswith(DEBUG_SUFFIX):
+        raise ProjectError([_marker_skipped()])
+    spec = _find_step(root, op_parameters, attempt.step if attempt else step, namespace)
+    if attempt is None:
+        address, pinned = _address(store, catalog, spec)
+        values: Mapping[str, Value] = _of_experiment(catalog, spec, address.experiment)
+        inputs = find_inputs(root, store, spec, address, pinned=pinned)
+    else:
+        address = StepRun(spec.name, attempt.experiment, attempt.run_id, attempt.partition)
+        values = attempt.parameters
+        inputs = inputs_of_attempt(root, store, spec, attempt)
+    config, sources = _config(spec, values, namespace, injected=attempt is not None)
+    scratch = store.scratch(spec.name, address.experiment)
     return Setting(
         step=spec.name,
         run_id=SCRATCH_RUN,
-        experiment=experiment,
-        partition_key=None,
-        retry_number=0,
+        experiment=address.experiment,
+        partition_key=address.partition,
+        retry_number=attempt.number - 1 if attempt else 0,
         config=config,
         sources=sources,
-        ins=_inputs(store, spec, experiment),
+        ins=local_paths(store, inputs, address),
         outs={name: str(scratch / file) for name, file in spec.outs.items()},
         logged=str(scratch / "logged"),
+        inputs={name: asdict(found) for name, found in inputs.items()},
     )
+
+
+def _address(store: Store, catalog: Catalog, spec: StepSpec) -> tuple[StepRun, bool]:
+    """The experiment and run to read from, and whether to read from that run alone."""
+    run, experiment = os.environ.get(RUN), os.environ.get("DSML_EXPERIMENT") or None
+    if experiment and experiment not in catalog.experiments:
+        raise ProjectError([unknown("experiment", experiment, catalog.experiments)])
+    found = find_run(store, spec, run, experiment) if run else None
+    if found is not None:
+        return StepRun(spec.name, found.experiment, found.run_id), True
+    return StepRun(spec.name, experiment or catalog.default_experiment, SCRATCH_RUN), False
+
+
+def _of_experiment(catalog: Catalog, spec: StepSpec, experiment: str) -> dict[str, Value]:
+    known = catalog.experiments.get(experiment)  # the run may be older than the catalog
+    given = known.config.get(spec.name, {}) if known else {}
+    return {name: Value(value, "experiment") for name, value in given.items()}
 
 
 def _find_step(
@@ -66,6 +120,8 @@ def _find_step(
     paths = notebook_paths(root)
     if step is None:
         named = _path_from_frontend(root, namespace)
+        if named is not None and (paired := named.removesuffix(SUFFIX) + ".ipynb") in paths:
+            named = paired
         if named in paths:
             paths = [named]
         else:
@@ -78,6 +134,8 @@ def _find_step(
         raise ProjectError(
             [Problem(Where("get_context"), what, suggest(step, names), "unknown-step")]
         )
+    if not specs and len(paths) == 1:
+        raise ProjectError(_read(root, paths[0])[1])
     if step is not None or len(paths) == 1:
         return specs[0]
     same = [spec for spec in specs if _same(spec.op_parameters, op_parameters)]
@@ -87,21 +145,25 @@ def _find_step(
 
 
 def _specs(root: Path, paths: Iterable[str]) -> list[StepSpec]:
-    specs: list[StepSpec] = []
-    for path in paths:
-        problems: list[Problem] = []
-        try:
-            spec = read_spec(read_notebook(root / path, path), problems)
-        except ProjectError:
-            continue  # another notebook's mistake is not this one's
-        if spec is not None:
-            specs.append(spec)
-    return specs
+    found = (_read(root, path)[0] for path in paths)
+    return [spec for spec in found if spec is not None]  # another's mistake is not this one's
+
+
+def _read(root: Path, path: str) -> tuple[StepSpec | None, list[Problem]]:
+    problems: list[Problem] = []
+    try:
+        return read_spec(read_notebook(root / path, path), problems), problems
+    except ProjectError as error:
+        return None, error.problems
 
 
 def _path_from_frontend(root: Path, namespace: Mapping[str, Any]) -> str | None:
-    """The notebook's path, where Jupyter Server or VS Code tells it to the kernel."""
-    told = namespace.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
+    """The notebook's path, where Python, VS Code or Jupyter Server tells it."""
+    told = (
+        _script(namespace)
+        or namespace.get("__vsc_ipynb_file__")
+        or os.environ.get("JPY_SESSION_NAME")
+    )
     if not told:
         return None
     path = Path(str(told))
@@ -111,9 +173,23 @@ def _path_from_frontend(root: Path, namespace: Mapping[str, Any]) -> str | None:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
 
 
+def _script(namespace: Mapping[str, Any]) -> Path | None:
+    """The file of a text notebook that runs as a script, or cell by cell in an editor."""
+    told = namespace.get("__file__")
+    file = Path(told).resolve() if isinstance(told, str) and told.endswith(SUFFIX) else None
+    return file if file is not None and is_text_notebook(file) else None
+
+
+def _marker_skipped() -> Problem:
+    what = "this copy of a notebook doesn't know yet which attempt it is to follow"
+    return Problem(Where("get_context"), what, "run its first cell first", "no-attempt")
+
+
 def _same(declared: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Whether the notebook's dict is what was read; a config schema holds more than literals."""
+    plain = {key: value for key, value in given.items() if key != CONFIG_SCHEMA}
     try:
-        return json.dumps(declared, sort_keys=True) == json.dumps(given, sort_keys=True)
+        return json.dumps(declared, sort_keys=True) == json.dumps(plain, sort_keys=True)
     except (TypeError, ValueError):
         return False
 
@@ -132,51 +208,20 @@ def _unclear(same: list[StepSpec]) -> Problem:
 
 
 def _config(
-    spec: StepSpec, catalog: Catalog, experiment: str, namespace: dict[str, Any]
+    spec: StepSpec, values: Mapping[str, Value], namespace: dict[str, Any], *, injected: bool
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    set_by_experiment = catalog.experiments[experiment].config.get(spec.name, {})
+    """The parameters and their sources; what was changed in the notebook wins.
+
+    ``injected`` says that ``values`` were in the notebook: a default is a change then.
+    """
     config: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name, parameter in spec.parameters.items():
-        present = namespace.get(name, parameter.default)
-        if present != parameter.default:
-            config[name], sources[name] = present, "notebook"
-        elif name in set_by_experiment:
-            config[name], sources[name] = set_by_experiment[name], "experiment"
-            namespace[name] = config[name]
+        value = values.get(name, Value(parameter.default, "default"))
+        untouched = [value.value] if injected else [value.value, parameter.default]
+        if namespace.get(name, value.value) in untouched:
+            config[name], sources[name] = value.value, value.source
+            namespace[name] = value.value
         else:
-            config[name], sources[name] = present, "default"
+            config[name], sources[name] = namespace[name], "notebook"
     return config, sources
-
-
-def _inputs(store: Store, spec: StepSpec, experiment: str) -> dict[str, str]:
-    """Local paths of the inputs; all that are missing are told at once."""
-    run_id = os.environ.get("DSML_RUN")
-    address = StepRun(spec.name, experiment, run_id or SCRATCH_RUN)
-    found: dict[str, str] = {}
-    problems: list[Problem] = []
-    for name, source in spec.ins.items():
-        artefact = _resolve(store, source, address, pinned=run_id is not None)
-        if artefact is None:
-            problems.append(missing_input(spec, name, source, experiment, run_id))
-        else:
-            found[name] = str(store.fetch(artefact, address))
-    if problems:
-        raise ProjectError(problems)
-    return found
-
-
-def _resolve(store: Store, source: str, address: StepRun, *, pinned: bool) -> Input | None:
-    found = store.resolve(source, address)
-    return None if found is not None and pinned and found.run_id != address.run_id else found
-
-
-def missing_input(
-    spec: StepSpec, name: str, source: str, experiment: str, run_id: str | None = None
-) -> Problem:
-    """An in whose artefact nobody has published yet."""
-    upstream = source.rpartition(".")[0]
-    where = f"in run {run_id}" if run_id else f"in experiment '{experiment}'"
-    what = f"ins.{name}: '{source}' has not been published {where}"
-    fix = f"run it first: dsml run --experiment {experiment} --select +{upstream}"
-    return Problem(spec.where("ins", name), what, fix, "missing-input")

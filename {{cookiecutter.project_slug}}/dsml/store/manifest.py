@@ -28,13 +28,17 @@ class Value:
 
 @dataclass(frozen=True)
 class Input:
-    """An artefact that a step read: its catalog path, the run that published it, its content."""
+    """An artefact that a step read: its catalog path, the run that published it, its content.
+
+    ``published`` is when that was, empty where it is not known; it says nothing of the content.
+    """
 
     path: str
     run_id: str
     file: str
     bytes: int
     sha256: str
+    published: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ class Manifest:
 class Attempt:
     """One attempt at a step, kept whether it passed or not.
 
-    ``status`` is passed, failed or cancelled; ``error`` is the message a user was shown.
+    ``status`` is passed, failed or cancelled; ``error`` is the message a user was shown; ``code``
+    is the sha256 of the notebook's code cells.
     """
 
     step: str
@@ -103,6 +108,7 @@ class Attempt:
     ended: str
     parameters: Mapping[str, Value]
     inputs: Mapping[str, Input]
+    code: str = ""
     version: int = VERSION
 
     def to_json(self) -> str:

@@ -116,6 +116,14 @@ class Store:
         found = self.manifest(address.of_run(run_id)) if run_id else None
         return found or max(self._all(address), key=lambda m: m.ended, default=None)
 
+    def published(self, step: str, experiment: str | None = None, run: str = "") -> list[Manifest]:
+        """The manifests of a step, in any order; ``run`` is how the ids of their runs begin."""
+        address = StepRun(step, experiment or "*", f"{run}*", "*")
+        paths = self.root.glob(self.layout.path(address, MANIFEST_FILE))
+        found = [Manifest.from_json(path.read_bytes()) for path in paths]
+        # `{notebook}_{run_id}` of `fit` also finds the runs of `fit_large`
+        return [m for m in found if m.step == step and experiment in (None, m.experiment)]
+
     def resolve(self, source: str, address: StepRun) -> Input | None:
         """The artefact that an in of the step at ``address`` means: of this run, else the newest.
 
@@ -129,7 +137,7 @@ class Store:
         if found is None or out not in found.outputs:
             return None
         output = found.outputs[out]
-        return Input(source, found.run_id, output.file, output.bytes, output.sha256)
+        return Input(source, found.run_id, output.file, output.bytes, output.sha256, found.ended)
 
     def fetch(self, found: Input, address: StepRun) -> Path:
         """A local path at which the content of an input of the step at ``address`` can be read."""
