@@ -31,7 +31,7 @@ def project_root() -> Path:
 
 def main() -> None:
     """Run a command; a mistake of the user's is told as a message, never as a traceback."""
-    from dsml.cli import check, run, runs  # noqa: F401 - they add their commands
+    from dsml.cli import adopt, check, debug, new, run, runs  # noqa: F401 - they add their commands
 
     try:
         cli()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from dsml.cli import cli, project_root
+from dsml.cli.findings import FORMATS, as_github, as_json_text
 from dsml.contract.catalog import CATALOG_FILE
 from dsml.contract.problem import Problem, errors, render
 from dsml.contract.register import check_project, write_register
@@ -19,27 +18,39 @@ _FILES = click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(
 
 @cli.command()
 @_FILES
-@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
-def check(paths: tuple[str, ...], as_json: bool) -> None:
+@click.option("--format", "form", type=click.Choice(FORMATS), help="How findings are told.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--strict", is_flag=True, help="Warnings fail the check too.")
+def check(paths: tuple[str, ...], form: str | None, as_json: bool, strict: bool) -> None:
     """Check catalog, register and notebooks, without running any of them.
 
-    With PATH, only the findings in those files are shown. Notes don't fail the check.
+    With PATH, only the findings in those files are shown. Notes and warnings don't fail the check.
+    A comment `# dsml: ignore[NAME]` in a cell silences a warning there.
     """
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json and --format {form} contradict each other")
     root = project_root()
     checked = check_project(root)
     found = _of(checked.problems, _relative(root, paths))
-    failed = bool(errors(found))
-    if as_json:
-        click.echo(json.dumps([_as_dict(problem) for problem in found], indent=1))
+    wrong, warned = errors(found), [p for p in found if p.severity == "warning"]
+    failed = bool(wrong or (strict and warned))
+    if as_json or form == "json":
+        click.echo(as_json_text(found))
+        raise SystemExit(1 if failed else 0)
+    on_stderr = failed and form != "github"
+    if form == "github":
+        click.echo("".join(f"{line}\n" for line in as_github(found, root)), nl=False)
     elif found:
-        click.echo(render(found), err=failed)
-        click.echo("", err=failed)
-    if not as_json:
-        counted = f"{len(checked.steps)} notebook{'s' * (len(checked.steps) != 1)}"
-        wrong = len(errors(found))
-        verdict = f"{wrong} error{'s' * (wrong != 1)}" if failed else "no errors"
-        click.echo(f"{counted} and {CATALOG_FILE} checked: {verdict}", err=failed)
+        click.echo(f"{render(found)}\n", err=on_stderr)
+    counted = _counted(len(checked.steps), "notebook")
+    verdict = _counted(len(wrong), "error") if wrong else "no errors"
+    verdict += f", {_counted(len(warned), 'warning')}" if warned else ""
+    click.echo(f"{counted} and {CATALOG_FILE} checked: {verdict}", err=on_stderr)
     raise SystemExit(1 if failed else 0)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 @cli.command()
@@ -78,7 +89,3 @@ def _of(problems: list[Problem], paths: list[str]) -> list[Problem]:
         return ordered
     folders = tuple(f"{path}/" for path in paths)
     return [p for p in ordered if p.where.path in paths or p.where.path.startswith(folders)]
-
-
-def _as_dict(problem: Problem) -> dict[str, object]:
-    return {**asdict(problem.where), **{k: v for k, v in asdict(problem).items() if k != "where"}}

@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-_KIB = 1024
 _MINUTE = 60
-
-
-def size(count: int) -> str:
-    """A number of bytes."""
-    amount, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if amount < _KIB:
-            break
-        amount, unit = amount / _KIB, larger
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 def duration(seconds: float | None) -> str:

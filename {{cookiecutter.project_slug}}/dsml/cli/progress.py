@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from dagster import DagsterEventType, EventLogEntry
+from dagster import DagsterEvent, DagsterEventType, EventLogEntry
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
@@ -16,6 +16,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from dsml.cli.format import duration
+from dsml.orchestrate.launch import interrupted
 
 _CELL = re.compile(r"^cell (\d+)/(\d+), ", re.MULTILINE)
 _BEGINNINGS = (
@@ -29,7 +30,10 @@ _SHOWN = 12  # running steps that are shown at once
 
 @dataclass
 class StepProgress:
-    """One step. ``status`` is running, passed, failed, retrying or skipped; times are Unix's."""
+    """One step. ``status`` is running, passed, failed, cancelled, retrying or skipped.
+
+    Times are Unix's.
+    """
 
     name: str
     status: str = "running"
@@ -78,8 +82,8 @@ class Progress:
             return
         self._take(step, event, entry.timestamp)
 
-    def _take(self, step: StepProgress, event: object, timestamp: float) -> None:
-        kind = event.event_type  # type: ignore[attr-defined]
+    def _take(self, step: StepProgress, event: DagsterEvent, timestamp: float) -> None:
+        kind = event.event_type
         if kind in (DagsterEventType.STEP_START, DagsterEventType.STEP_RESTARTED):
             step.status, step.started, step.cell = "running", timestamp, ""
             step.attempts += 1
@@ -90,6 +94,8 @@ class Progress:
         elif kind == DagsterEventType.STEP_FAILURE:
             step.status, step.ended = "failed", timestamp
             step.error = _message(event)
+            if interrupted(event):
+                step.status, step.error = "cancelled", ""
         elif kind == DagsterEventType.STEP_UP_FOR_RETRY:
             step.status, step.error = "retrying", _message(event)
         else:

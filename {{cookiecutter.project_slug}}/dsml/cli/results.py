@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dsml.cli.format import number, size
+from dsml.cli.format import number
+from dsml.contract.figures import size
 from dsml.store import Manifest, StepRun, Store
 
 

@@ -11,6 +11,7 @@ import click
 from dsml.cli import cli, project_root
 from dsml.contract.project import Project, load_project
 from dsml.contract.request import RunRequest, resolve_request
+from dsml.step.finish import leave
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +32,11 @@ class _Ended:
     progress: Progress
     store: Store
     manifests: list[Manifest]
+
+    @property
+    def not_run(self) -> list[str]:
+        """The steps that the run never came to."""
+        return [step for step in self.request.steps if step not in self.progress.steps]
 
 
 @cli.command()
@@ -62,7 +68,7 @@ def run(
         workers=workers,
     )
     ended = _run(project, request, as_json=as_json)
-    raise SystemExit(0 if ended.status == "SUCCESS" else 1)
+    leave(0 if ended.status == "SUCCESS" else 1)
 
 
 def _run(project: Project, request: RunRequest, *, as_json: bool) -> _Ended:
@@ -123,6 +129,8 @@ def _tail(console: Console, ended: _Ended) -> None:
     failed = [step for step in ended.progress.steps.values() if step.status == "failed"]
     for step in failed:
         click.echo(f"\n{step.error or step.name + ' failed'}", err=True)
+    if ended.not_run:
+        click.echo(f"\nnot run: {', '.join(ended.not_run)}", err=True)
     if ended.status == "SUCCESS":
         console.print(f"\nrun {ended.run_id} passed", style="green", highlight=False)
         return
@@ -150,6 +158,7 @@ def _report(ended: _Ended) -> dict[str, Any]:
             }
             for step in ended.progress.steps.values()
         ],
+        "not_run": ended.not_run,
         "artefacts": list(artefacts(ended.store, ended.manifests)),
         "metrics": {m.step: dict(m.metrics) for m in ended.manifests if m.metrics},
     }
