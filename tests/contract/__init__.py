@@ -1,0 +1,1 @@
+"""Tests of `dsml.contract` and of `dsml check`."""

@@ -1,0 +1,1 @@
+"""Tests of the runtime that the template carries, on real stores, kernels and Dagster runs."""

@@ -1,0 +1,141 @@
+"""What the tests of the runtime share: stores, projects, runs in the tests' own process."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import DagsterInstance, ExecuteInProcessResult
+from upath import UPath
+
+from dsml.contract.catalog import DEFAULT_PATTERN
+from dsml.orchestrate.definitions import load_definitions
+from dsml.store import Layout, Store
+
+from .projects import Step, manifests_of, write_project
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_outside() -> Iterator[None]:
+    """Keep a Dagster home, an experiment or a project of the user's out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("DSML_", "DAGSTER_", "PYTHONPATH", "JPY_")):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder for a project, with a space in its path."""
+    return tmp_path / "a project"
+
+
+# --- stores ---------------------------------------------------------------------------------------
+
+NewStore = Callable[..., Store]
+
+
+@pytest.fixture
+def new_local(tmp_path: Path) -> NewStore:
+    """Open a store in a local folder."""
+    folder = tmp_path / "a store"
+
+    def new(pattern: str = DEFAULT_PATTERN) -> Store:
+        return Store(UPath(folder), Layout(pattern), folder)
+
+    return new
+
+
+@pytest.fixture
+def new_memory(tmp_path: Path) -> NewStore:
+    """Open a store that is no local folder; two with the same address are the same."""
+    name = uuid.uuid4().hex
+
+    def new(pattern: str = DEFAULT_PATTERN, work: str = "work") -> Store:
+        return Store(UPath(f"memory://{name}/store"), Layout(pattern), tmp_path / work)
+
+    return new
+
+
+@pytest.fixture(params=["local", "memory"])
+def new_store(request: pytest.FixtureRequest) -> NewStore:
+    """Open a store, once in a local folder and once in memory."""
+    return request.getfixturevalue(f"new_{request.param}")
+
+
+@pytest.fixture
+def store(new_store: NewStore) -> Store:
+    """An empty store of either kind."""
+    return new_store()
+
+
+# --- runs in this process -------------------------------------------------------------------------
+
+
+@dataclass
+class Ran:
+    """What a run in this process left behind."""
+
+    root: Path
+    result: ExecuteInProcessResult
+    logged: list[str]
+
+    @property
+    def run_id(self) -> str:
+        return self.result.run_id
+
+    @property
+    def passed(self) -> bool:
+        return self.result.success
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.logged)
+
+    def manifest(self, step: str) -> Any:
+        return manifests_of(self.root)[step]
+
+    def attempt(self, step: str, experiment: str = "baseline", number: int = 1) -> Path:
+        """The folder of what was kept of an attempt."""
+        folder = Path(experiment, *step.split("."), self.run_id)
+        return self.root / "artefacts" / folder / "attempts" / str(number)
+
+    def failure(self, step: str) -> str:
+        """The message of a step's failure, as the UI shows it."""
+        events = self.result.get_step_failure_events()
+        (event,) = (e for e in events if e.step_key == step.replace(".", "__"))
+        return event.event_specific_data.user_failure_data.description
+
+
+def execute(root: Path, **arguments: Any) -> Ran:
+    """Run a project's first pipeline in this process, on an instance that forgets."""
+    experiment = arguments.pop("experiment", "baseline")
+    definitions = load_definitions(root)
+    with DagsterInstance.ephemeral() as instance:
+        result = definitions.resolve_job_def(arguments.pop("job", "all")).execute_in_process(
+            partition_key=experiment, instance=instance, raise_on_error=False, **arguments
+        )
+        entries = instance.all_logs(result.run_id)
+    return Ran(root, result, [e.user_message for e in entries if e.dagster_event is None])
+
+
+@pytest.fixture
+def run_step(tmp_path: Path) -> Callable[..., Ran]:
+    """Run a project of one step, `a.b`, in this process; keywords are those of `Step`."""
+    numbers = itertools.count()
+
+    def run(work: Any, config: dict[str, Any] | None = None, **declared: Any) -> Ran:
+        experiments = declared.pop("experiments", None)
+        steps = {"a.b": Step(work, **declared)}
+        root = write_project(tmp_path / f"project {next(numbers)}", steps, experiments=experiments)
+        run_config = {"ops": {"a__b": {"config": config}}} if config else {}
+        return execute(root, run_config=run_config)
+
+    return run

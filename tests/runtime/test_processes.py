@@ -1,0 +1,254 @@
+"""`dsml run` as a process: what it streams, how it is stopped, how it is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import time
+
+import psutil
+import pytest
+from dagster import DagsterRunStatus
+
+from dsml.store import Attempt
+
+from .projects import (
+    Step,
+    broken_artefacts,
+    instance_of,
+    kill_group,
+    last_run,
+    manifests_of,
+    processes_of,
+    start,
+    wait_until,
+    write_project,
+)
+
+pytestmark = pytest.mark.slow
+
+SAVE = "context.save('x', 1)"
+X = {"x": "x.json"}
+
+
+@pytest.fixture
+def command():
+    """Start commands; what is left of them at the end of the test is killed."""
+    started = []
+
+    def run(root, *arguments, **environment):
+        started.append(start(root, *arguments, **environment))
+        return started[-1]
+
+    yield run
+    for process in started:
+        kill_group(process)
+
+
+def logged(root):
+    """What is in the logs of the steps of the last run, while it is running."""
+    run = last_run(root)
+    if run is None:
+        return ""
+    with instance_of(root) as instance:
+        entries = instance.all_logs(run.run_id)
+    return "\n".join(entry.user_message for entry in entries if entry.dagster_event is None)
+
+
+# --- streaming ------------------------------------------------------------------------------------
+
+TALK = """
+import time
+print("printed at", time.time())
+time.sleep(1)
+context.log.info("logged at %s", time.time())
+time.sleep(3)
+print("the cell is over")
+"""
+
+
+def test_a_line_is_in_the_log_of_the_step_within_a_second_while_its_cell_is_running(
+    root, tmp_path, command, record_property
+):
+    write_project(root, {"a.talk": Step(TALK)})
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    run = command(root, "run", TMPDIR=str(temporary))
+    for word in ("printed", "logged"):
+        found = wait_until(lambda word=word: re.search(rf"{word} at ([\d.]+)", logged(root)))
+        delay = time.time() - float(found[1])
+        assert "the cell is over" not in logged(root)
+        record_property(f"a {word} line is in the log after", f"{delay:.2f} s")
+        assert delay < 1
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, out + err
+    assert list(temporary.rglob("*")) == []  # nothing is left in the system's temporary folder
+    assert not list(root.glob("artefacts/.staging"))
+
+
+# --- stopping -------------------------------------------------------------------------------------
+
+SLEEP = """
+import os, subprocess, sys, time
+child = subprocess.Popen(["sleep", "77"])
+other = subprocess.Popen(["sleep", "78"], start_new_session=True)
+print("processes", os.getpid(), child.pid, other.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def sleeping(root):
+    """The processes of the notebook that is asleep in its cell, as soon as it has told them."""
+    found = re.search(r"processes (\d+) (\d+) (\d+)", logged(root))
+    return found and [psutil.Process(int(pid)) for pid in found.groups()]
+
+
+def is_over(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("executor", "number", "to_all"),
+    [
+        ("multiprocess", signal.SIGINT, False),
+        ("multiprocess", signal.SIGINT, True),  # as a terminal does it
+        ("multiprocess", signal.SIGTERM, False),
+        ("multiprocess", signal.SIGTERM, True),  # as systemd and `timeout` do it
+        ("in_process", signal.SIGINT, True),
+        ("in_process", signal.SIGTERM, False),
+    ],
+)
+def test_a_signal_ends_a_run_in_the_middle_of_a_sleeping_cell_with_all_its_processes(
+    root, tmp_path, command, record_property, executor, number, to_all
+):
+    write_project(
+        root,
+        {
+            "a.before": Step(SAVE, outs=X),
+            "a.sleep": Step(
+                ["context.save('y', 1)\nprint('early words')", SLEEP],
+                ins={"x": "a.before.x"},
+                outs={"y": "y.json"},
+            ),
+            "a.waits": Step("", after=["a.sleep"]),
+        },
+        pipelines={"all": {"executor": executor}},
+    )
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    run = command(root, "run", TMPDIR=str(temporary))
+    processes = [*wait_until(lambda: sleeping(root)), psutil.Process(run.pid), *processes_of(root)]
+    time.sleep(0.3)
+
+    signalled = time.monotonic()
+    (os.killpg if to_all else os.kill)(run.pid, number)
+    wait_until(lambda: all(map(is_over, processes)), seconds=10)
+    spent = time.monotonic() - signalled
+    record_property(f"{executor}: all processes are gone after {number.name}", f"{spent:.2f} s")
+    assert spent < 2
+
+    out, err = run.communicate(timeout=10)
+    assert run.returncode == 1
+    assert "was cancelled; look into it: dsml show" in err
+    assert "a.sleep  cancelled" in out
+    assert "Traceback" not in out + err
+    assert "Error" not in out + err
+    recorded = last_run(root)
+    assert recorded.status == DagsterRunStatus.CANCELED
+
+    (folder,) = (root / "artefacts").glob("baseline/a/sleep/*/attempts/1")
+    record = Attempt.from_json((folder / "attempt.json").read_bytes())
+    assert (record.status, record.error) == ("cancelled", "the run was cancelled")
+    assert {path.name for path in folder.iterdir()} >= {
+        "executed.ipynb",
+        "executed.html",
+        "log.txt",
+    }
+    partial = (folder / "executed.ipynb").read_text()
+    assert "early words" in partial
+    assert "processes " in partial
+    assert "the run was cancelled" in partial
+    assert set(manifests_of(root)) == {"a.before"}
+    assert not list((root / "artefacts").glob("**/y.json"))
+    assert not list(root.glob("artefacts/.staging"))
+    assert list(temporary.rglob("*")) == []
+
+
+# --- killing --------------------------------------------------------------------------------------
+
+
+def moments(root):
+    """Moments at which to kill a run: some by the clock, some by what it has just done."""
+    yield lambda: time.sleep(random.uniform(1, 4)) or True
+    yield lambda: list(root.glob("artefacts/.staging/*/*a.two*/outs/*"))
+    yield lambda: list(root.glob("artefacts/baseline/a/*/*/attempts/1/executed.html"))
+    yield lambda: list(root.glob("artefacts/baseline/a/*/*/*.npy"))
+    yield lambda: list(root.glob("artefacts/baseline/a/two/*/manifest.json"))
+
+
+def test_a_run_that_is_killed_at_any_moment_leaves_every_visible_artefact_whole(root, command):
+    save = "import numpy as np\nfor n in 'abc': context.save(n, np.random.rand(300_000))"
+    outs = {name: f"{name}.npy" for name in "abc"}
+    steps = {
+        "a.one": Step(save, outs=outs),
+        "a.two": Step(f"context.load('a')\n{save}", ins={"a": "a.one.a"}, outs=outs),
+    }
+    write_project(root, steps)
+    store = root / "artefacts"
+    for moment in moments(root):
+        run = command(root, "run")
+        wait_until(lambda moment=moment, run=run: moment() or run.poll() is not None, poll=0.001)
+        kill_group(run)
+        assert broken_artefacts(store) == []
+        # kernels lead groups of their own: they end by themselves when their parent is gone
+        wait_until(lambda: not processes_of(root), seconds=20)
+        for path in list((store / "baseline").rglob("manifest.json")):
+            path.parent.rename(store / f"seen-{path.parents[1].name}-{path.parent.name}")
+    assert broken_artefacts(store) == []
+    run = command(root, "run")
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, out + err
+    assert broken_artefacts(store) == []
+    assert {"a.one", "a.two"} <= set(manifests_of(root))
+
+
+# --- at once --------------------------------------------------------------------------------------
+
+
+def test_workers_limit_how_many_steps_run_at_once(root, command):
+    steps = {f"a.{name}": Step("import time\ntime.sleep(1)") for name in ("one", "two")}
+    write_project(root, steps)
+    for workers in ("1", "2"):
+        run = command(root, "run", "--workers", workers)
+        out, err = run.communicate(timeout=60)
+        assert run.returncode == 0, out + err
+        first, second = sorted(manifests_of(root).values(), key=lambda m: m.started)
+        assert (second.started < first.ended) == (workers == "2")
+
+
+# --- storage that is no folder --------------------------------------------------------------------
+
+
+def test_a_run_in_one_process_publishes_to_storage_in_memory(root, command):
+    write_project(
+        root,
+        {
+            "a.make": Step(SAVE, outs=X),
+            "a.use": Step("assert context.load('x') == 1", ins={"x": "a.make.x"}),
+        },
+        storage="memory://run",
+        pipelines={"all": {"executor": "in_process"}},
+    )
+    out, err = (run := command(root, "run", "--json")).communicate(timeout=60)
+    assert run.returncode == 0, out + err
+    document = json.loads(out)
+    assert [step["status"] for step in document["steps"]] == ["passed", "passed"]
+    (artefact,) = document["artefacts"]
+    assert artefact["path"].startswith("memory://")
+    assert not (root / "artefacts").exists()
