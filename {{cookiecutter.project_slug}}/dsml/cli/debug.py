@@ -6,13 +6,16 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dsml.cli import cli, project_root
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
 from dsml.contract.project import STAGES_FOLDER, read_project
-from dsml.store import Attempt, StepRun, Store
+
+if TYPE_CHECKING:
+    from dsml.store import Attempt
 
 _COMMAND = "dsml debug"
 
@@ -31,6 +34,7 @@ def debug(run: str, step: str | None, *, no_open: bool) -> None:
     from dsml.orchestrate.debug import debug_notebook
     from dsml.orchestrate.history import find_run
     from dsml.orchestrate.launch import open_instance
+    from dsml.store import StepRun, Store
 
     root = project_root()
     project = read_project(root)
