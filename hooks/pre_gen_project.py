@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import keyword
+import os
 import re
 import shlex
 import shutil
@@ -18,6 +19,7 @@ import textwrap
 import unicodedata
 from collections.abc import Callable
 from email.headerregistry import Address
+from pathlib import Path
 from typing import Any, NamedTuple
 
 # Jinja's tojson leaves no apostrophe in its output, so nothing in an answer can end this string.
@@ -47,11 +49,11 @@ OWN_NAMES = frozenset(
 DEPENDENCIES = frozenset({
     "click", "dagster", "dagster_pipes", "dagster_shared", "dagster_webserver", "dagstermill",
     "fsspec", "ipykernel", "ipython", "joblib", "jupyter", "jupyter_client", "jupyterlab",
-    "matplotlib", "mypy", "nbclient", "nbconvert", "nbformat", "nbmake", "nbstripout", "notebook",
-    "numpy", "pandas", "pandas_stubs", "papermill", "pip", "pre_commit", "pre_commit_hooks",
-    "psutil", "pyarrow", "pytest", "pytest_xdist", "pyyaml", "rich", "ruff", "scikit_learn",
-    "setuptools", "sklearn", "types_pyyaml", "universal_pathlib", "upath", "uv", "wheel", "xdist",
-    "yaml",
+    "jupytext", "matplotlib", "mypy", "nbclient", "nbconvert", "nbformat", "nbmake", "nbstripout",
+    "notebook", "numpy", "pandas", "pandas_stubs", "papermill", "pip", "pre_commit",
+    "pre_commit_hooks", "psutil", "pyarrow", "pytest", "pytest_xdist", "pyyaml", "rich", "ruff",
+    "scikit_learn", "setuptools", "sklearn", "types_pyyaml", "universal_pathlib", "upath", "uv",
+    "wheel", "xdist", "yaml",
 })
 # fmt: on
 WINDOWS_RESERVED = frozenset(
@@ -93,10 +95,20 @@ def main(raw_answers: str) -> int:
         return 1
     answers = json.loads(raw_answers)
     refusals = find_refusals(answers)
-    if not refusals:
-        return 0
-    report(refusal_message(refusals, answers))
-    return 1
+    if refusals:
+        report(refusal_message(refusals, answers))
+        return 1
+    folder = read_only_folder(Path.cwd())
+    if folder is not None:
+        report(read_only_message(folder))
+        return 1
+    return 0
+
+
+def read_only_folder(project: Path) -> Path | None:
+    """Return a folder of an existing project that cannot be written over."""
+    folders = [project, *sorted(path for path in project.iterdir() if path.is_dir())]
+    return next((path for path in folders if not os.access(path, os.W_OK | os.X_OK)), None)
 
 
 # --- the rules ------------------------------------------------------------------------------------
@@ -378,6 +390,17 @@ def old_python_message() -> list[str]:
         "",
         f"uvx --python {need} cookiecutter ...",
         f"pipx install --python python{need} cookiecutter",
+    ]
+
+
+def read_only_message(folder: Path) -> list[str]:
+    """Return what to do when a project is to be made over one that may not be changed."""
+    return [
+        "This project cannot be made. Nothing was written.",
+        "",
+        str(folder),
+        "  is there already, and you may not write to it",
+        "  take another project_slug or --output-dir, or make the folder writable",
     ]
 
 

@@ -148,3 +148,13 @@ def files_of(project: Path) -> set[str]:
     """All files of a project but those of git, as paths from its root."""
     paths = (path.relative_to(project) for path in project.rglob("*") if path.is_file())
     return {path.as_posix() for path in paths if path.parts[0] != ".git"}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests have measured with `record_property`, and don't judge by the clock."""
+    reports = (report for found in terminalreporter.stats.values() for report in found)
+    measured = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    if measured:
+        terminalreporter.section("measured")
+    for name, value in dict.fromkeys(measured):
+        terminalreporter.line(f"{name}: {value}")
