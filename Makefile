@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A copy of uv that tools/environment.py may have fetched also serves the generated project.
 export PATH := $(CURDIR)/build/uv/bin:$(PATH)
 
-.PHONY: help demo test test-fast lint format clean environment
+.PHONY: help demo test test-fast bench lint format clean environment
 
 help: ## show this list
 	@if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then on='\033[36m' off='\033[0m'; fi; \
@@ -34,10 +34,13 @@ test: environment ## run all tests
 test-fast: environment ## run the tests that take seconds
 	@$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not slow'
 
+bench: environment ## measure speed and scale, write build/bench/, fail where a limit is missed
+	@$(BIN)/python -m benchmarks
+
 lint: environment ## check style, format and types; change nothing
 	@$(BIN)/ruff check --config pyproject.toml
 	@$(BIN)/ruff format --check --config pyproject.toml
-	@$(BIN)/mypy tools hooks/pre_gen_project.py hooks/post_gen_project.py
+	@$(BIN)/mypy benchmarks tools hooks/pre_gen_project.py hooks/post_gen_project.py
 	@$(BIN)/mypy --package dsml
 
 format: environment ## put the code in order
