@@ -7,7 +7,9 @@ import os
 import random
 import re
 import signal
+import tempfile
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -48,6 +50,13 @@ def command():
         kill_group(process)
 
 
+@pytest.fixture
+def temporary():
+    """A temporary folder of the test's own; its path is short, as that of a system is."""
+    with tempfile.TemporaryDirectory(prefix="dsml-") as folder:
+        yield Path(folder)
+
+
 def logged(root):
     """What is in the logs of the steps of the last run, while it is running."""
     run = last_run(root)
@@ -71,11 +80,9 @@ print("the cell is over")
 
 
 def test_a_line_is_in_the_log_of_the_step_within_a_second_while_its_cell_is_running(
-    root, tmp_path, command, record_property
+    root, temporary, command, record_property
 ):
     write_project(root, {"a.talk": Step(TALK)})
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     run = command(root, "run", TMPDIR=str(temporary))
     for word in ("printed", "logged"):
         found = wait_until(lambda word=word: re.search(rf"{word} at ([\d.]+)", logged(root)))
@@ -125,7 +132,7 @@ def is_over(process):
     ],
 )
 def test_a_signal_ends_a_run_in_the_middle_of_a_sleeping_cell_with_all_its_processes(
-    root, tmp_path, command, record_property, executor, number, to_all
+    root, temporary, command, record_property, executor, number, to_all
 ):
     write_project(
         root,
@@ -140,8 +147,6 @@ def test_a_signal_ends_a_run_in_the_middle_of_a_sleeping_cell_with_all_its_proce
         },
         pipelines={"all": {"executor": executor}},
     )
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     run = command(root, "run", TMPDIR=str(temporary))
     processes = [*wait_until(lambda: sleeping(root)), psutil.Process(run.pid), *processes_of(root)]
     time.sleep(0.3)
@@ -252,3 +257,14 @@ def test_a_run_in_one_process_publishes_to_storage_in_memory(root, command):
     (artefact,) = document["artefacts"]
     assert artefact["path"].startswith("memory://")
     assert not (root / "artefacts").exists()
+
+
+def test_a_run_works_where_the_path_of_the_temporary_folder_is_too_long_for_a_socket(
+    root, tmp_path, command
+):
+    write_project(root, {"a.b": Step(SAVE, outs=X)})
+    temporary = tmp_path / ("long" * 25)
+    temporary.mkdir()
+    run = command(root, "run", TMPDIR=str(temporary))
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, out + err

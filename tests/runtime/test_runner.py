@@ -182,7 +182,8 @@ WRONG = {
     "exits": ("import sys\nsys.exit(3)", "cell 5\n  SystemExit: 3"),
     "leaves": ("import os\nos._exit(3)", "cell 5\n  the kernel died with exit code 3"),
     "killed": (
-        "import os\nprint('last words', flush=True)\nos.kill(os.getpid(), 9)",
+        # a kernel sends what is printed every 0.2 s
+        "import os, time\nprint('last words')\ntime.sleep(1)\nos.kill(os.getpid(), 9)",
         "cell 5\n  the kernel died of signal SIGKILL; was the memory used up?",
     ),
     "segfaults": (

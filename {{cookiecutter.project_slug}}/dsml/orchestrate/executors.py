@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import tempfile
 
 from dagster import (
     ExecutorDefinition,
@@ -15,6 +16,8 @@ from dagster import (
 
 # What a worker needs, imported once in the process that all workers are forked from.
 PRELOADED = ["dsml.orchestrate.preload"]
+# 104 bytes for a socket on macOS, the shortest limit there is, less what multiprocessing appends.
+_LONGEST_TEMPORARY = 104 - len("/pymp-12345678/listener-12345678") - 1
 
 
 def executor(name: str, workers: int | None) -> ExecutorDefinition:
@@ -43,6 +46,8 @@ def executor(name: str, workers: int | None) -> ExecutorDefinition:
 
 
 def _start_method() -> dict[str, object]:
-    if "forkserver" in multiprocessing.get_all_start_methods():
+    # the forkserver listens on a socket in the temporary folder, whose path has to be short
+    is_short = len(tempfile.gettempdir()) <= _LONGEST_TEMPORARY
+    if is_short and "forkserver" in multiprocessing.get_all_start_methods():
         return {"forkserver": {"preload_modules": PRELOADED}}
     return {"spawn": {}}
