@@ -227,11 +227,10 @@ def _combined(node: ast.BinOp, names: Names, known: Known) -> str | None:
 def _joined(node: ast.JoinedStr, names: Names, known: Known) -> str | None:
     text = ""
     for part in node.values:
-        if isinstance(part, ast.FormattedValue):
-            if part.format_spec is not None or part.conversion > 0:
-                return None
-            part = part.value  # noqa: PLW2901
-        value = resolve(part, names, known)
+        braced = part if isinstance(part, ast.FormattedValue) else None
+        if braced and (braced.format_spec is not None or braced.conversion > 0):
+            return None
+        value = resolve(braced.value if braced else part, names, known)
         if value is None:
             return None
         text += str(value)

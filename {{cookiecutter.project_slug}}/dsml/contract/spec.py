@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -158,9 +158,9 @@ def _add_schema(
     parameters.update(declared)
 
 
-def _hash(sources: object) -> str:
+def _hash(sources: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for source in sources:  # type: ignore[attr-defined]
+    for source in sources:
         digest.update(source.encode("utf-8", "surrogatepass") + b"\0")
     return digest.hexdigest()
 
