@@ -24,7 +24,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session", autouse=True)
 def _a_home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the user's settings of git and cookiecutter out, and give git an identity."""
+    """Keep the settings of git, cookiecutter and make out, and give git an identity."""
     home = tmp_path_factory.mktemp("home")
     (home / ".gitconfig").write_text(
         "[user]\n\tname = Test\n\temail = test@example.org\n", encoding="utf-8"
@@ -41,6 +41,9 @@ def _a_home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
         patch.setenv("USERPROFILE", str(home))
         patch.setenv("COOKIECUTTER_CONFIG", str(home / "no-such-file"))
         patch.delenv("COOKIECUTTER_CONFIG")
+        # `make test` tells the makes below it that it is their parent; they would say so.
+        for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
+            patch.delenv(name, raising=False)
         yield
 
 

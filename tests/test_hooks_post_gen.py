@@ -14,7 +14,8 @@ import post_gen_project as hook
 import pytest
 from conftest import CACHES, copy_template, files_of
 
-COOKIECUTTER = Path(sys.executable).parent / "cookiecutter"
+# Not the script: where the path has a space, that is started by a shell, which sets PWD.
+COOKIECUTTER = (sys.executable, "-m", "cookiecutter")
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def generate(template, tmp_path):
         output.mkdir(exist_ok=True)
         return subprocess.run(
             [
-                COOKIECUTTER,
+                *COOKIECUTTER,
                 source,
                 "--no-input",
                 "--default-config",
