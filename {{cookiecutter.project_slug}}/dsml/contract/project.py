@@ -33,6 +33,7 @@ class Project:
 
     root: Path
     catalog: Catalog
+    paths: tuple[str, ...]
     steps: Mapping[str, StepSpec]
     problems: tuple[Problem, ...]
 
@@ -74,7 +75,7 @@ def blocking(
 ) -> list[Problem]:
     """The errors that concern the registered notebooks, those at ``paths``, or the catalog."""
     concerned = {entry.path for entry in project.catalog.register.values()} | set(paths)
-    drafts = set(notebook_paths(project.root)) - concerned
+    drafts = set(project.paths) - concerned
     return [problem for problem in errors(problems) if problem.where.path not in drafts]
 
 
@@ -88,7 +89,8 @@ def read_project(root: Path, *, advise: bool = False) -> Project:
     catalog = read_catalog(root, problems)
     steps: dict[str, StepSpec] = {}
     unread: dict[str, StepSpec] = {}  # no more is known of these than where they are
-    for path in notebook_paths(root):
+    paths = notebook_paths(root)
+    for path in paths:
         name_problem = _name_problem(path)
         if name_problem:
             problems.append(name_problem)
@@ -103,7 +105,7 @@ def read_project(root: Path, *, advise: bool = False) -> Project:
     problems += graph_problems(steps, unread)
     problems += _config_problems(catalog, steps, unread)
     problems += _select_problems(catalog, {**steps, **unread})
-    return Project(root, catalog, steps, tuple(problems))
+    return Project(root, catalog, tuple(paths), steps, tuple(problems))
 
 
 def notebook_paths(root: Path) -> list[str]:

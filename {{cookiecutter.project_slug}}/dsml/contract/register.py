@@ -18,7 +18,6 @@ from dsml.contract.project import (
     Project,
     blocking,
     entry_of,
-    notebook_paths,
     read_project,
     register_problems,
 )
@@ -100,12 +99,11 @@ def _write_register(root: Path, file: Path, paths: Collection[str] | None) -> Re
 
 
 def _missing(project: Project, paths: Collection[str]) -> list[Problem]:
-    known = notebook_paths(project.root)
     fix = "name a notebook below stages/, as stages/<stage>/<notebook>.ipynb"
     return [
         Problem(Where(path), "there is no such notebook", fix, "no-notebook")
         for path in paths
-        if path not in known
+        if path not in project.paths
     ]
 
 

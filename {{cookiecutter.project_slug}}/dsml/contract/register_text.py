@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
+from dsml.contract.yaml_lines import LOADER
+
 KEY = "register"
 # What may stand between an entry in braces and the comma behind it.
 _COMMA = re.compile(r"(?:\s|#[^\n]*\n)*,")
-_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _parse(text: str) -> tuple[_Node, int]:
     """The document's node, and where the document ends: at its ``...``, else with the text."""
     events: Iterator[Any] = (
         event
-        for event in yaml.parse(text, Loader=_Loader)
+        for event in yaml.parse(text, Loader=LOADER)
         if not isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent)
     )
     node = _node(next(events), events)

@@ -10,7 +10,7 @@ import yaml
 Keys = tuple[str, ...]
 
 # The C parser is an order of magnitude faster; it is missing from a few builds of PyYAML.
-_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
@@ -35,7 +35,7 @@ def load_yaml(text: str) -> YamlDocument:
     Raises:
         yaml.YAMLError: the text is no YAML.
     """
-    loader = _Loader(text)
+    loader = LOADER(text)
     try:
         node = loader.get_single_node()
         document = YamlDocument(None)
