@@ -19,10 +19,10 @@ from dsml import get_context
 from dsml.contract.catalog import read_catalog
 from dsml.contract.figures import age, size
 from dsml.contract.problem import Problem, ProjectError, Where
-from dsml.orchestrate.executed import NOTEBOOK_FILE
 from dsml.step.context import Setting
 from dsml.step.table import as_html, as_text
 from dsml.store import Manifest, StepRun, Store
+from dsml.store.manifest import NOTEBOOK_FILE
 from dsml.store.publish import measure
 
 from .conftest import execute

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from dsml.cli.format import number
 from dsml.contract.figures import size
-from dsml.store import Manifest, StepRun, Store
+from dsml.store import Attempt, Manifest, StepRun, Store
 
 
 def manifests(store: Store, steps: Iterable[str], experiment: str, run_id: str) -> list[Manifest]:
@@ -21,9 +21,9 @@ def manifests(store: Store, steps: Iterable[str], experiment: str, run_id: str) 
     return [manifest for manifest in found if manifest is not None]
 
 
-def address(manifest: Manifest) -> StepRun:
-    """Where a manifest's files lie."""
-    return StepRun(manifest.step, manifest.experiment, manifest.run_id, manifest.partition)
+def address(found: Manifest | Attempt) -> StepRun:
+    """Where the files of a published step, or of an attempt, lie."""
+    return StepRun(found.step, found.experiment, found.run_id, found.partition)
 
 
 def artefacts(store: Store, found: Iterable[Manifest]) -> Iterator[dict[str, Any]]:

@@ -102,10 +102,11 @@ def _view(console: Console, store: Store, request: RunRequest, run_id: str) -> L
     from dsml.cli.progress import LiveView, PlainView
     from dsml.cli.results import short_path
     from dsml.store import StepRun
+    from dsml.store.manifest import LOG_FILE
 
     def log_of(step: StepProgress) -> str:
-        file = f"attempts/{max(step.attempts, 1)}/log.txt"
-        path = store.path(StepRun(step.name, request.experiment, run_id), file)
+        address = StepRun(step.name, request.experiment, run_id)
+        path = store.attempt_path(address, max(step.attempts, 1), LOG_FILE)
         return short_path(str(path))
 
     if console.is_terminal and not console.quiet:

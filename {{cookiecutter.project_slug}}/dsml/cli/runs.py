@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -116,35 +117,39 @@ def _show(
         f"{moment(found.started or found.created)}, {_took(found)}",
         highlight=False,
     )
-    _show_steps(console, store, found, status)
+    attempts = _attempts(store, found, status)
+    _show_steps(console, store, status, attempts)
     _show_parameters(console, manifests)
     show_artefacts(console, store, manifests)
     show_metrics(console, manifests)
-    for error in _errors(store, found, status):
-        console.print(f"\n{error}", style="red", highlight=False, markup=False)
+    for last in (kept[-1] for kept in attempts.values() if kept):
+        if last.status != "passed":
+            console.print(f"\n{last.error}", style="red", highlight=False, markup=False)
 
 
-def _attempts(store: Store, found: RunSummary, step: str) -> list[Attempt]:
+def _attempts(store: Store, found: RunSummary, steps: Iterable[str]) -> dict[str, list[Attempt]]:
     from dsml.store import StepRun
 
-    address = StepRun(step, found.experiment, found.run_id)
-    return store.attempts(address)
+    return {step: store.attempts(StepRun(step, found.experiment, found.run_id)) for step in steps}
 
 
-def _show_steps(console: Console, store: Store, found: RunSummary, status: dict[str, str]) -> None:
+def _show_steps(
+    console: Console, store: Store, status: dict[str, str], attempts: dict[str, list[Attempt]]
+) -> None:
     from rich.table import Table
 
-    from dsml.cli.results import short_path
-    from dsml.store import StepRun
+    from dsml.cli.results import address, short_path
+    from dsml.store.manifest import NOTEBOOK_FILE
 
     table = Table(title="Steps", title_justify="left", box=None, pad_edge=False)
     for column in ("step", "status", "attempts", "executed notebook"):
         table.add_column(column, overflow="fold")
     for step, state in status.items():
-        count = len(_attempts(store, found, step))
-        address = StepRun(step, found.experiment, found.run_id)
-        path = store.path(address, f"attempts/{count}/executed.ipynb") if count else ""
-        table.add_row(step, state, str(count), short_path(str(path)) if path else "")
+        kept = attempts[step]
+        path = ""
+        if kept:
+            path = short_path(str(store.attempt_path(address(kept[-1]), len(kept), NOTEBOOK_FILE)))
+        table.add_row(step, state, str(len(kept)), path)
     console.print(table, highlight=False)
 
 
@@ -162,12 +167,3 @@ def _show_parameters(console: Console, manifests: list[Manifest]) -> None:
         text = number(shown) if isinstance(shown, float) else str(shown)
         table.add_row(step, name, text, value.source)
     console.print(table, highlight=False)
-
-
-def _errors(store: Store, found: RunSummary, status: dict[str, str]) -> list[str]:
-    errors: list[str] = []
-    for step in status:
-        attempts = _attempts(store, found, step)
-        if attempts and attempts[-1].status != "passed":
-            errors.append(attempts[-1].error)
-    return errors

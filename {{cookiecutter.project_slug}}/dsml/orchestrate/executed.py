@@ -20,9 +20,6 @@ from dsml.contract.percent import SUFFIX, read_script
 from dsml.contract.scaffold import KERNEL
 from dsml.orchestrate.kernel import INJECTED_TAG, LINES_ABOVE
 
-NOTEBOOK_FILE = "executed.ipynb"
-HTML_FILE = "executed.html"
-
 
 def prepare(file: Path, parameters: Mapping[str, Any]) -> NotebookNode:
     """Read a notebook and put ``parameters`` into a cell of their own below the defaults.

@@ -18,14 +18,13 @@ from dsml.contract.project import Project
 from dsml.contract.spec import StepSpec
 from dsml.orchestrate.assets import artefact_key, step_key
 from dsml.orchestrate.config import resolve_values
-from dsml.orchestrate.executed import HTML_FILE, NOTEBOOK_FILE
 from dsml.orchestrate.pipes import pipes_session
 from dsml.orchestrate.preview import Metadata, output_metadata, picture_markdown
-from dsml.orchestrate.runner import LOG_FILE, Line, Passed, attempt
+from dsml.orchestrate.runner import Line, Passed, attempt
 from dsml.step.context import Setting
 from dsml.step.task import LOGGED_FOLDER, Task
 from dsml.store import Manifest, StepRun, Store
-from dsml.store.manifest import ATTEMPTS_FOLDER
+from dsml.store.manifest import HTML_FILE, LOG_FILE, NOTEBOOK_FILE
 
 # The web server's own page that shows a notebook as HTML.
 _VIEWER = "/notebook"
@@ -77,9 +76,7 @@ def _published(context: AssetExecutionContext, task: Task) -> Passed:
 
 
 def _failure_metadata(context: AssetExecutionContext, task: Task) -> Metadata:
-    if not task.store.path(
-        task.address, f"{ATTEMPTS_FOLDER}/{task.number}/{NOTEBOOK_FILE}"
-    ).exists():
+    if not task.store.attempt_path(task.address, task.number, NOTEBOOK_FILE).exists():
         return {}  # it failed before its notebook was started
     return _viewer(context, task, task.number) | _files(task, task.number)
 

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from dsml.contract.problem import Problem, ProjectError, Where
-from dsml.orchestrate.executed import HTML_FILE, NOTEBOOK_FILE, prepare, write_html
+from dsml.orchestrate.executed import prepare, write_html
 from dsml.orchestrate.kernel import Execution
 from dsml.step.context import Setting
 from dsml.step.facts import now
@@ -31,9 +31,8 @@ from dsml.step.task import (
     setting_of,
 )
 from dsml.store import Manifest, Staging
-from dsml.store.manifest import ATTEMPTS_FOLDER
+from dsml.store.manifest import ATTEMPTS_FOLDER, HTML_FILE, LOG_FILE, NOTEBOOK_FILE
 
-LOG_FILE = "log.txt"
 CANCELLED = "the run was cancelled"
 _TICK = 0.2  # seconds between two looks at what the notebook has printed
 _LOG_LIMIT = 256 * 1024  # characters of a step that go to Dagster's log; the file has them all

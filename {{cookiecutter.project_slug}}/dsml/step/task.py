@@ -13,7 +13,7 @@ from dsml.step.context import Setting
 from dsml.step.facts import git_facts, now, versions
 from dsml.step.inputs import local_paths
 from dsml.store import Attempt, Input, Manifest, Output, Staging, StepRun, Store, Value
-from dsml.store.manifest import ATTEMPTS_FOLDER, Json
+from dsml.store.manifest import Json
 from dsml.store.publish import measure
 
 LOGGED_FOLDER = "logged"
@@ -33,7 +33,7 @@ class Task:
 
     def kept(self, number: int, file: str) -> str:
         """Where a file of an attempt is kept when the attempt is over."""
-        return str(self.store.path(self.address, f"{ATTEMPTS_FOLDER}/{number}/{file}"))
+        return str(self.store.attempt_path(self.address, number, file))
 
 
 @dataclass

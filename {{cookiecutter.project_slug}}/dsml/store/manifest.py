@@ -14,6 +14,10 @@ VERSION = 1
 MANIFEST_FILE = "manifest.json"
 ATTEMPT_FILE = "attempt.json"
 ATTEMPTS_FOLDER = "attempts"
+# What is kept of every attempt, beside its record.
+NOTEBOOK_FILE = "executed.ipynb"
+HTML_FILE = "executed.html"
+LOG_FILE = "log.txt"
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 

@@ -98,6 +98,10 @@ class Store:
         """Where a file of a step lies, published or not."""
         return self.root.joinpath(*self.layout.path(address, file).split("/"))
 
+    def attempt_path(self, address: StepRun, number: int, file: str) -> UPath:
+        """Where a file of an attempt is kept when the attempt is over."""
+        return self.path(address, f"{ATTEMPTS_FOLDER}/{number}/{file}")
+
     def manifest(self, address: StepRun) -> Manifest | None:
         """The manifest of a step in a run, None where it has not been published."""
         try:
@@ -111,18 +115,18 @@ class Store:
         One small file a step and experiment tells which run that is; only where it is missing,
         or points at a run that was deleted, are the runs listed.
         """
-        address = StepRun(step, experiment, "*", partition)
+        address, where = StepRun(step, experiment, "*", partition), (experiment, partition)
         run_id = self._pointed(address).get("run_id")
         found = self.manifest(address.of_run(run_id)) if run_id else None
-        return found or max(self._all(address), key=lambda m: m.ended, default=None)
+        if found is not None:
+            return found
+        same = (m for m in self._all(address) if (m.experiment, m.partition) == where)
+        return max(same, key=lambda m: m.ended, default=None)
 
     def published(self, step: str, experiment: str | None = None, run: str = "") -> list[Manifest]:
         """The manifests of a step, in any order; ``run`` is how the ids of their runs begin."""
         address = StepRun(step, experiment or "*", f"{run}*", "*")
-        paths = self.root.glob(self.layout.path(address, MANIFEST_FILE))
-        found = [Manifest.from_json(path.read_bytes()) for path in paths]
-        # `{notebook}_{run_id}` of `fit` also finds the runs of `fit_large`
-        return [m for m in found if m.step == step and experiment in (None, m.experiment)]
+        return [m for m in self._all(address) if experiment in (None, m.experiment)]
 
     def resolve(self, source: str, address: StepRun) -> Input | None:
         """The artefact that an in of the step at ``address`` means: of this run, else the newest.
@@ -188,21 +192,20 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def keep_attempt(self, address: StepRun, staging: Staging, record: Attempt) -> UPath:
-        """Keep what an attempt left behind; returns the folder it is kept in."""
-        folder = f"{ATTEMPTS_FOLDER}/{record.number}"
+    def keep_attempt(self, address: StepRun, staging: Staging, record: Attempt) -> None:
+        """Keep what an attempt left behind; its record last."""
         for file in sorted(staging.evidence.rglob("*")):
             if file.is_file() and not file.name.startswith("."):
                 name = file.relative_to(staging.evidence).as_posix()
-                self._move(file, self.path(address, f"{folder}/{name}"))
-        self._write(self.path(address, f"{folder}/{ATTEMPT_FILE}"), record.to_json())
-        return self.path(address, folder)
+                self._move(file, self.attempt_path(address, record.number, name))
+        record_file = self.attempt_path(address, record.number, ATTEMPT_FILE)
+        self._write(record_file, record.to_json())
 
     def attempts(self, address: StepRun) -> list[Attempt]:
         """The records of a step's attempts in a run, in order; those under way are not there."""
         found: list[Attempt] = []
         while True:
-            path = self.path(address, f"{ATTEMPTS_FOLDER}/{len(found) + 1}/{ATTEMPT_FILE}")
+            path = self.attempt_path(address, len(found) + 1, ATTEMPT_FILE)
             try:
                 found.append(Attempt.from_json(path.read_bytes()))
             except FileNotFoundError:
@@ -244,10 +247,11 @@ class Store:
         )
 
     def _all(self, address: StepRun) -> Iterator[Manifest]:
+        """The manifests of a step; ``*`` in the address stands for anything."""
         for path in self.root.glob(self.layout.path(address, MANIFEST_FILE)):
             found = Manifest.from_json(path.read_bytes())
             # `{notebook}_{run_id}` of `fit` also finds the runs of `fit_large`
-            if StepRun(found.step, found.experiment, "*", found.partition) == address:
+            if found.step == address.step:
                 yield found
 
     def _move(self, file: Path, target: UPath, cached: Path | None = None) -> None:
