@@ -9,11 +9,10 @@ each is for, and underline what is wrong. A test holds that the file is current.
 from __future__ import annotations
 
 import json
-import keyword
 import sys
 import types
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -29,17 +28,17 @@ from dsml.contract.catalog import (  # noqa: E402 - the runtime has to be found 
     KEYS,
     NAME,
     PLACEHOLDERS,
+    RESOURCES_SCHEMA,
     Entry,
     Environment,
     Experiment,
     Pipeline,
-    keys_of,
 )
+from dsml.contract.declared import keys_of  # noqa: E402
+from dsml.contract.names import IDENTIFIER  # noqa: E402
+from dsml.contract.policies import Defaults  # noqa: E402
 
 Schema = dict[str, Any]
-
-# A keyword of Python can be no part of a catalog path.
-IDENTIFIER = rf"(?!(?:{'|'.join(keyword.kwlist)})$)[A-Za-z_][A-Za-z0-9_]*"
 
 
 def main() -> int:
@@ -60,6 +59,8 @@ def schema() -> Schema:
         "version": {"const": 1},
         "project": {"type": "string"},
         "environments": _named(Environment, NAME),
+        "defaults": _mapping(_properties(Defaults)),
+        "resources": dict(RESOURCES_SCHEMA),
         "paths": _mapping({"artefact": _pattern()}),
         "experiments": _named(Experiment, NAME),
         "pipelines": _named(Pipeline, IDENTIFIER),
@@ -77,17 +78,27 @@ def schema() -> Schema:
 
 def _named(kind: type[Any], name: str) -> Schema:
     """A section that maps names to mappings with the keys of a class. It may be left empty."""
-    hints = get_type_hints(kind)
-    choices = {item.name: item.metadata.get("choices", ()) for item in fields(kind)}
-    properties: dict[str, Schema] = {}
-    for key, about in keys_of(kind).items():
-        value = {"enum": list(choices[key])} if choices[key] else _value(key, hints[key])
-        properties[key] = {"description": about, **value}
     return {
         "type": ["object", "null"],
         "propertyNames": {"pattern": f"^{name}$"},
-        "additionalProperties": _mapping(properties),
+        "additionalProperties": _mapping(_properties(kind)),
     }
+
+
+def _properties(kind: type[Any]) -> dict[str, Schema]:
+    """The schema of each key of a mapping that a class stands for."""
+    hints = get_type_hints(kind)
+    metadata = {item.name: item.metadata for item in fields(kind)}
+    return {
+        key: {"description": about, **_key_schema(key, hints[key], metadata[key])}
+        for key, about in keys_of(kind).items()
+    }
+
+
+def _key_schema(key: str, hint: Any, metadata: Mapping[str, Any]) -> Schema:
+    if metadata["schema"] is not None:
+        return dict(metadata["schema"])
+    return {"enum": list(metadata["choices"])} if metadata["choices"] else _value(key, hint)
 
 
 def _mapping(properties: Mapping[str, Schema]) -> Schema:
@@ -105,6 +116,13 @@ def _value(key: str, hint: Any) -> Schema:
     if get_origin(hint) is tuple:
         texts = {"type": "array", "items": {"type": "string"}}
         return {"anyOf": [{"type": "string"}, texts]}
+    if hint is int:
+        return {"type": "integer", "minimum": 1}
+    inner_class: Any = next((part for part in (hint, *get_args(hint)) if is_dataclass(part)), None)
+    if inner_class is not None and get_origin(hint) is Mapping:
+        return _named(inner_class, IDENTIFIER)
+    if inner_class is not None:
+        return _mapping(_properties(inner_class))
     if get_origin(hint) is types.UnionType and int in get_args(hint):
         return {"type": ["integer", "null"], "minimum": 1}
     if get_origin(hint) is Mapping:

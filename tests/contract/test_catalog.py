@@ -53,7 +53,7 @@ def test_a_full_catalog_is_read(make):
     assert (training.select, training.executor, training.workers) == (("*",), "in_process", 2)
     assert (part.select, part.executor, part.workers) == (
         ("train", "train.fit+"),
-        "multiprocess",
+        "threads",
         None,
     )
     assert catalog.register["train.fit"].path == "stages/train/fit.ipynb"
@@ -128,7 +128,13 @@ MEND = "  mend the line; indent with spaces, quote text that holds ': ' or '#'"
             b"project: !!timestamp soon",
             f"catalog.yml\n  is no YAML: a value does not fit the tag before it\n{MEND}",
         ),
-        (b"project: 2024-13-45", f"catalog.yml\n  is no YAML: month must be in 1..12\n{MEND}"),
+        (
+            b"version: 1\nproject: 2024-13-45",
+            (
+                "catalog.yml, line 2\n"
+                f"  is no YAML: 2024-13-45 is no date: month must be in 1..12\n{MEND}"
+            ),
+        ),
         (b"? [a]\n: 1\n", f"catalog.yml, line 1\n  is no YAML: found unhashable key\n{MEND}"),
         (
             b"version: 1\n---\nversion: 1\n",
@@ -171,8 +177,8 @@ def test_only_version_1_is_known(refused, text, message):
                 "line 2",
                 "42: no such key",
                 (
-                    "known are: environments, experiments, paths, pipelines, project, register, "
-                    "version"
+                    "known are: defaults, environments, experiments, paths, pipelines, project, "
+                    "register, resources and 1 more"
                 ),
             ],
         ),

@@ -174,7 +174,10 @@ def test_a_value_may_hold_equals_signs_and_be_empty(project):
         ),
         (
             {"pipeline": "fitting", "selection": ["load"]},
-            "dsml run\n  no step is selected\n  widen the selection",
+            (
+                "dsml run\n  no step is selected\n"
+                "  the pipeline 'training' has it: dsml run training --select load"
+            ),
         ),
     ],
 )
@@ -204,4 +207,15 @@ def test_a_draft_is_no_step_of_a_run(make):
         resolve_request(load_project(make.root))
     assert str(caught.value) == (
         "catalog.yml\n  no step is selected\n  register a notebook: dsml register"
+    )
+
+
+def test_a_step_that_no_pipeline_selects_is_told_where_to_add_it(make):
+    make.catalog("version: 1\npipelines:\n  training: {select: load}\n")
+    make.step("load.data").step("train.fit").register()
+    with pytest.raises(ProjectError) as caught:
+        resolve_request(load_project(make.root), selection=["train.fit"])
+    assert str(caught.value) == (
+        "dsml run\n  no step is selected\n"
+        "  add 'train.fit' to pipelines.training.select in catalog.yml"
     )

@@ -89,6 +89,12 @@ VALID = [
     "version: 1\nexperiments: {a: , b-1.x: {config: }, c: {config: {x.y: }}}\n",
     "version: 1\npipelines: {a: {workers: , select: []}}\n",
     "version: 1\nregister: {any thing: {path: x, ins: {a: 1}}}\n",
+    "version: 1\npipelines: {a: {steps: }}\n",
+    "version: 1\npipelines: {a: {steps: {b: {run: f.py, outs: , after: , retries: , pool: }}}}\n",
+    "version: 1\npipelines: {a: {steps: {b: {run: f.py, ins: {x: c.d, y: e.f.g}, after: c}}}}\n",
+    "version: 1\npipelines: {a: {steps: {b: {run: f.py, outs: x, after: [c, d.e]}}}}\n",
+    "version: 1\npipelines: {a: {steps: {b: {run: f.py, outs: [x, y.csv], config: {n: 1}}}}}\n",
+    "version: 1\npipelines: {a: {steps: {b: {run: f.py, outs: {x: {file: x.csv}}, cache: no}}}}\n",
     "version: 1\nexperiments: {a: &a {description: x}, b: {<<: *a, description: y}}\n",
 ]
 INVALID = [
@@ -133,6 +139,47 @@ INVALID = [
             "pipelines: {a: {select: }}",
             "pipelines: {a: {select: {b: c}}}",
             "pipelines: {a: {select: [1]}}",
+            *(
+                f"pipelines: {{a: {{steps: {steps}}}}}"
+                for steps in (
+                    "[b]",
+                    "{b: }",
+                    "{b: f.py}",
+                    "{b: {}}",
+                    "{b: {run: }}",
+                    "{b: {run: [f]}}",
+                    "{1b: {run: f.py}}",
+                    "{class: {run: f.py}}",
+                    *(
+                        f"{{b: {{run: f.py, {wrong}}}}}"
+                        for wrong in (
+                            "ran: f.py",
+                            "ins: [x]",
+                            "ins: {x: a}",
+                            "ins: {x: a.b.c.d}",
+                            "ins: {x: 1}",
+                            "ins: {x-y: a.b}",
+                            "outs: 1",
+                            "outs: [1]",
+                            "outs: {x: 1}",
+                            "outs: {x: {optional: true}}",
+                            "outs: {x: {file: x, opt: true}}",
+                            "after: {c: d}",
+                            "after: [a.b.c]",
+                            "after: [1]",
+                            "config: [n]",
+                            "map: 1",
+                            "retries: -1",
+                            "timeout: 0",
+                            "timeout: true",
+                            "cache: 1",
+                            "pool: 1",
+                            "tags: {a: 1}",
+                            "description: 1",
+                        )
+                    ),
+                )
+            ),
             "register: [a]",
             "register: {a.a: {pat: x}}",
             "register: {a.a: {path: 1}}",

@@ -33,9 +33,10 @@ from dsml.contract.code_cells import (
     used_names,
 )
 from dsml.contract.file_calls import FileCall, Names, file_calls, resolve
+from dsml.contract.interface import RESERVED_FILES
+from dsml.contract.names import to_identifier
 from dsml.contract.percent import ScriptCell
 from dsml.contract.scaffold import declaration_source
-from dsml.contract.spec import RESERVED_FILES, to_identifier
 from dsml.contract.types import infer_type, read_type
 
 _INJECTED = "injected-parameters"

@@ -12,12 +12,12 @@ from typing import Any
 
 from dsml.contract.adopt import Proposal, propose
 from dsml.contract.cells import Notebook, read_notebook
+from dsml.contract.names import to_identifier
 from dsml.contract.new import checked, step_path, written
 from dsml.contract.percent import SUFFIX, ScriptCell, write_script
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.contract.project import STAGES_FOLDER, Project, read_project
 from dsml.contract.scaffold import as_ipynb
-from dsml.contract.spec import to_identifier
 
 _COMMAND = Where("dsml adopt")
 

@@ -10,7 +10,7 @@ import contextlib
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from dsml.contract.cells import Cell, Notebook, parse
+from dsml.contract.cells import OP_PARAMETERS, Cell, Notebook, parse
 from dsml.contract.literals import absolute_paths, may_hold_path, may_hold_secret, secrets
 from dsml.contract.problem import Problem, suggest
 from dsml.contract.spec import StepSpec
@@ -49,8 +49,8 @@ def _findings(
 ) -> Iterator[_Found]:
     if ignored:
         yield from _unknown_ignores(notebook)
-    if spec is not None and spec.declared is not None:
-        yield from _unused(notebook, text, spec, spec.declared[0])
+    if spec is not None:
+        yield from _unused(notebook, text, spec, notebook.tagged(OP_PARAMETERS)[0])
     if may_hold_path(text):
         yield from _absolute_paths(notebook)
     if may_hold_secret(text):

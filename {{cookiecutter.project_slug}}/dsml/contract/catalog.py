@@ -5,22 +5,28 @@ from __future__ import annotations
 import os
 import re
 import string
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
 from dsml.contract.cells import Json
+from dsml.contract.declared import Keys, Reader, key, keys_of
+from dsml.contract.names import is_identifier, to_identifier
+from dsml.contract.partitions import Partitions
+from dsml.contract.policies import Defaults, read_defaults
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
-from dsml.contract.spec import is_identifier, to_identifier
+from dsml.contract.read_partitions import PARTITIONS_SCHEMA, read_partitions
+from dsml.contract.triggers import Schedule, Sensor, read_schedule, read_sensor
+from dsml.contract.wiring import STEPS_SCHEMA, WiredStep, read_wired_steps
 from dsml.contract.yaml_lines import YamlDocument, load_yaml
 
 CATALOG_FILE = "catalog.yml"
 DEFAULT_PATTERN = "{experiment}/{stage}/{notebook}/{run_id}/{file}"
 PLACEHOLDERS = ("experiment", "stage", "notebook", "run_id", "file", "partition")
-EXECUTORS = ("multiprocess", "in_process")
+EXECUTORS = ("threads", "multiprocess", "in_process")
 ENGINES = ("pipes", "dagstermill")
 
 # The keys at the top of the file, and what each is for. `catalog.schema.json` is made from these
@@ -29,6 +35,8 @@ KEYS: Mapping[str, str] = {
     "version": "The version of this file's format.",
     "project": "The name of the project.",
     "environments": "Where artefacts are kept; the variable DSML_ENV chooses one, by default dev.",
+    "defaults": "What holds for every step that doesn't say otherwise: retries, timeout.",
+    "resources": "What Python steps are given by the name of a parameter: name: module:function.",
     "paths": "Where one file of one run goes, below the storage.",
     "experiments": "Named sets of parameter values. The first is the default.",
     "pipelines": "Named selections of steps, each a job in Dagster. The first is the default.",
@@ -38,20 +46,12 @@ ARTEFACT = (
     "The path of an artefact: the placeholders {experiment}, {stage}, {notebook}, {run_id} and "
     "{file} in any order, and {partition}."
 )
-NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+NAME = r"(?!.*\.\.\.)[A-Za-z0-9_][A-Za-z0-9_.-]*"  # Dagster writes ranges with three dots
+RESOURCES_SCHEMA = {"type": ["object", "null"], "additionalProperties": {"type": "string"}}
 T = TypeVar("T")
 
 _NAME = re.compile(NAME)
-
-
-def _key(about: str, *, choices: tuple[str, ...] = (), **default: Any) -> Any:
-    """A field that is a key of ``catalog.yml``; other fields of the classes are not."""
-    return field(metadata={"about": about, "choices": choices}, **default)
-
-
-def keys_of(kind: type[Any]) -> dict[str, str]:
-    """The keys of a mapping in ``catalog.yml`` that a class stands for, and what each is for."""
-    return {item.name: item.metadata["about"] for item in fields(kind) if "about" in item.metadata}
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Experiment:
     """A named setting: ``config`` maps a step to the parameters that it sets."""
 
     name: str
-    description: str = _key("What is different in it, in one sentence.", default="")
-    config: Mapping[str, Mapping[str, Json]] = _key(
+    description: str = key("What is different in it, in one sentence.", default="")
+    config: Mapping[str, Mapping[str, Json]] = key(
         "Parameters by step: stage.notebook: {parameter: value}.", default_factory=dict
     )
 
@@ -70,9 +70,14 @@ class Environment:
     """Where artefacts go; ``storage`` is a folder relative to the project, or a URL."""
 
     name: str
-    storage: str = _key(
+    storage: str = key(
         "A folder, relative to this file, or an address such as s3://bucket/prefix.",
         default="artefacts",
+    )
+    resources: Mapping[str, str] = key(
+        "Resources that stand in for those of the same names, such as fakes for tests.",
+        schema=RESOURCES_SCHEMA,
+        default_factory=dict,
     )
 
 
@@ -81,27 +86,40 @@ class Pipeline:
     """A named selection of steps. ``workers`` limits how many run at once (None: all cores)."""
 
     name: str
-    description: str = _key("What it is for, in one sentence.", default="")
-    select: tuple[str, ...] = _key(
+    description: str = key("What it is for, in one sentence.", default="")
+    select: tuple[str, ...] = key(
         'Stages, steps, or Dagster\'s selection syntax; "*" is all of them.', default=("*",)
     )
-    executor: str = _key(
-        "How steps are run: each in a process, or all in one.",
+    executor: str = key(
+        "How steps are run: in threads of the run's process, each in a process of its own, or one "
+        "after the other.",
         choices=EXECUTORS,
         default=EXECUTORS[0],
     )
-    workers: int | None = _key("How many steps run at once; by default all cores.", default=None)
-    engine: str = _key("What runs the notebooks.", choices=ENGINES, default=ENGINES[0])
+    workers: int | None = key("How many steps run at once; by default all cores.", default=None)
+    engine: str = key("What runs the notebooks.", choices=ENGINES, default=ENGINES[0])
+    schedule: Schedule | None = key("When it is run by itself.", default=None)
+    sensor: Sensor | None = key("The files for which it is run.", default=None)
+    partitions: Partitions | None = key(
+        "What it is run for piece by piece, beside its experiment: days, or a list.",
+        schema=PARTITIONS_SCHEMA,
+        default=None,
+    )
+    steps: Mapping[str, WiredStep] = key(
+        "Python steps that are wired here; their files know nothing of it.",
+        schema=STEPS_SCHEMA,
+        default_factory=dict,
+    )
 
 
 @dataclass(frozen=True)
 class Entry:
     """A registered step: its file, and its ins, outs and order as they were registered."""
 
-    path: str = _key("The notebook: stages/<stage>/<notebook>.ipynb.")
-    ins: Mapping[str, str] = _key("Name → catalog path of an artefact.", default_factory=dict)
-    outs: Mapping[str, str] = _key("Name → file name.", default_factory=dict)
-    after: tuple[str, ...] = _key("Steps that have to be over before.", default=())
+    path: str = key("The notebook: stages/<stage>/<notebook>.ipynb.")
+    ins: Mapping[str, str] = key("Name → catalog path of an artefact.", default_factory=dict)
+    outs: Mapping[str, str] = key("Name → file name.", default_factory=dict)
+    after: tuple[str, ...] = key("Steps that have to be over before.", default=())
 
 
 @dataclass(frozen=True)
@@ -111,6 +129,8 @@ class Catalog:
     project: str = ""
     environments: Mapping[str, Environment] = field(default_factory=dict)
     artefact_pattern: str = DEFAULT_PATTERN
+    defaults: Defaults = field(default_factory=Defaults)
+    resources: Mapping[str, str] = field(default_factory=dict)
     experiments: Mapping[str, Experiment] = field(default_factory=dict)
     pipelines: Mapping[str, Pipeline] = field(default_factory=dict)
     register: Mapping[str, Entry] = field(default_factory=dict)
@@ -204,45 +224,33 @@ class _Reader:
     def __init__(self, document: YamlDocument, problems: list[Problem]) -> None:
         self._document = document
         self._problems = problems
+        self._read = Reader(self._problem)
 
     def catalog(self) -> Catalog:
         top = self._document.value
         for keys in self._document.duplicates:
             self._problem(keys, "stands twice", "keep one of the two", "duplicate-key")
-        self._known((), top, KEYS)
+        self._read.known((), top, KEYS)
         if top.get("version") != 1 or top["version"] is True:
             self._problem(
                 ("version",), f"{top.get('version')!r} is unknown", "write: version: 1", "version"
             )
         return Catalog(
-            project=self._text((), top, "project"),
+            project=self._read.text((), top, "project"),
             environments=self._named("environments", top, self._environment, ("dev",)),
             artefact_pattern=self._pattern(top),
+            defaults=read_defaults(self._read, ("defaults",), top.get("defaults")),
+            resources=self._resources((), top),
             experiments=self._named("experiments", top, self._experiment, ("baseline",)),
             pipelines=self._named("pipelines", top, self._pipeline, ("all",)),
             register=self._named("register", top, self._entry),
             document=self._document,
         )
 
-    def _problem(self, keys: tuple[str, ...], what: str, fix: str, name: str) -> None:
+    def _problem(self, keys: Keys, what: str, fix: str, name: str) -> None:
         where = Where(CATALOG_FILE, line=self._document.line_of(*keys))
         subject = ".".join(keys)
         self._problems.append(Problem(where, f"{subject}: {what}", fix, name))
-
-    def _known(self, keys: tuple[str, ...], value: Mapping[str, Any], known: Iterable[str]) -> None:
-        for key in value:
-            if key not in known:
-                self._problem(
-                    (*keys, str(key)), "no such key", suggest(str(key), known), "unknown-key"
-                )
-
-    def _mapping(self, keys: tuple[str, ...], value: object) -> dict[str, Any]:
-        if value is None:
-            return {}
-        if isinstance(value, dict):
-            return {str(key): item for key, item in value.items()}
-        self._problem(keys, f"{value!r} is no mapping", "write it as {key: value}", "wrong-type")
-        return {}
 
     def _named(
         self,
@@ -252,7 +260,7 @@ class _Reader:
         default: tuple[str, ...] = (),
     ) -> dict[str, T]:
         """A section that maps names to mappings; ``default`` names stand in for an empty one."""
-        section = self._mapping((key,), top.get(key))
+        section = self._read.mapping((key,), top.get(key))
         if not section:
             return {name: read(name, {}) for name in default}
         found: dict[str, T] = {}
@@ -261,110 +269,80 @@ class _Reader:
                 fix = "use letters, digits, '_', '-' and '.'"
                 self._problem((key, name), f"{name!r} is no usable name", fix, "no-name")
                 continue
-            found[name] = read(name, self._mapping((key, name), value))
+            found[name] = read(name, self._read.mapping((key, name), value))
         return found
 
     def _environment(self, name: str, value: dict[str, Any]) -> Environment:
         keys = ("environments", name)
-        self._known(keys, value, keys_of(Environment))
-        return Environment(name, self._text(keys, value, "storage", "artefacts"))
+        self._read.known(keys, value, keys_of(Environment))
+        storage = self._read.text(keys, value, "storage", "artefacts")
+        return Environment(name, storage, self._resources(keys, value))
 
     def _experiment(self, name: str, value: dict[str, Any]) -> Experiment:
         keys = ("experiments", name)
-        self._known(keys, value, keys_of(Experiment))
-        config = self._mapping((*keys, "config"), value.get("config"))
+        self._read.known(keys, value, keys_of(Experiment))
+        config = self._read.mapping((*keys, "config"), value.get("config"))
         return Experiment(
             name,
-            self._text(keys, value, "description"),
+            self._read.text(keys, value, "description"),
             {
-                step: self._mapping((*keys, "config", step), parameters)
+                step: self._read.mapping((*keys, "config", step), parameters)
                 for step, parameters in config.items()
             },
         )
 
     def _pipeline(self, name: str, value: dict[str, Any]) -> Pipeline:
         keys = ("pipelines", name)
-        self._known(keys, value, keys_of(Pipeline))
+        self._read.known(keys, value, keys_of(Pipeline))
         if not is_identifier(name):
             fix = f"name it '{to_identifier(name)}'"
             self._problem(keys, "the name is no identifier", fix, "no-identifier")
+        read = self._read
+        steps = read_wired_steps(read, (*keys, "steps"), value.get("steps"))
         return Pipeline(
             name,
-            self._text(keys, value, "description"),
-            self._texts(keys, value, "select", ("*",)),
-            self._one_of(keys, value, "executor", EXECUTORS),
-            self._workers(keys, value),
-            self._one_of(keys, value, "engine", ENGINES),
+            read.text(keys, value, "description"),
+            # one that wires its own steps runs these, and others where it says so
+            read.texts(keys, value, "select", () if steps else ("*",)),
+            read.one_of(keys, value, "executor", EXECUTORS),
+            read.whole(keys, value, "workers", what="number of workers", least=1),
+            read.one_of(keys, value, "engine", ENGINES),
+            read_schedule(read, (*keys, "schedule"), value.get("schedule")),
+            read_sensor(read, (*keys, "sensor"), value.get("sensor")),
+            read_partitions(read, (*keys, "partitions"), value.get("partitions")),
+            steps,
         )
 
-    def _workers(self, keys: tuple[str, ...], value: Mapping[str, Any]) -> int | None:
-        workers = value.get("workers")
-        if workers is None or (type(workers) is int and workers > 0):
-            return workers
-        self._problem(
-            (*keys, "workers"),
-            f"{workers!r} is no number of workers",
-            "write 1 or more",
-            "wrong-type",
-        )
-        return None
-
-    def _one_of(
-        self, keys: tuple[str, ...], value: Mapping[str, Any], key: str, known: tuple[str, ...]
-    ) -> str:
-        name = self._text(keys, value, key, known[0])
-        if name in known:
-            return name
-        self._problem(
-            (*keys, key), f"there is no {key} '{name}'", suggest(name, known), f"unknown-{key}"
-        )
-        return known[0]
-
-    def _texts(
-        self,
-        keys: tuple[str, ...],
-        value: Mapping[str, Any],
-        key: str,
-        default: tuple[str, ...] = (),
-    ) -> tuple[str, ...]:
-        texts = value.get(key, default)
-        if isinstance(texts, str):
-            return (texts,)
-        if isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts):
-            return tuple(texts)
-        self._problem(
-            (*keys, key), f"{texts!r} is no list of names", f"write {key}: [a, b]", "wrong-type"
-        )
-        return default
+    def _resources(self, keys: Keys, value: Mapping[str, Any]) -> dict[str, str]:
+        keys = (*keys, "resources")
+        found = self._read.mapping(keys, value.get("resources"))
+        for name in list(found):
+            text = self._read.text(keys, found, name)
+            if not is_identifier(name) or not _FACTORY.fullmatch(text):
+                what = f"{found.pop(name)!r} is no function for a parameter's name"
+                fix = "write it as name: module:function, such as db: my_package.resources:database"
+                self._problem((*keys, name), what, fix, "no-resource")
+        return found
 
     def _entry(self, name: str, value: dict[str, Any]) -> Entry:
         keys = ("register", name)
-        self._known(keys, value, keys_of(Entry))
+        self._read.known(keys, value, keys_of(Entry))
         return Entry(
-            self._text(keys, value, "path"),
-            self._mapping((*keys, "ins"), value.get("ins")),
-            self._mapping((*keys, "outs"), value.get("outs")),
-            self._texts(keys, value, "after"),
+            self._read.text(keys, value, "path"),
+            self._read.mapping((*keys, "ins"), value.get("ins")),
+            self._read.mapping((*keys, "outs"), value.get("outs")),
+            self._read.texts(keys, value, "after"),
         )
 
     def _pattern(self, top: Mapping[str, Any]) -> str:
-        paths = self._mapping(("paths",), top.get("paths"))
-        self._known(("paths",), paths, ("artefact",))
-        pattern = self._text(("paths",), paths, "artefact", DEFAULT_PATTERN)
+        paths = self._read.mapping(("paths",), top.get("paths"))
+        self._read.known(("paths",), paths, ("artefact",))
+        pattern = self._read.text(("paths",), paths, "artefact", DEFAULT_PATTERN)
         finding = _pattern_finding(pattern)
         if finding:
             self._problem(("paths", "artefact"), *finding, "path-pattern")
             return DEFAULT_PATTERN
         return pattern
-
-    def _text(
-        self, keys: tuple[str, ...], value: Mapping[str, Any], key: str, default: str = ""
-    ) -> str:
-        text = value.get(key, default)
-        if isinstance(text, str):
-            return text
-        self._problem((*keys, key), f"{text!r} is no text", "put it in quotes", "wrong-type")
-        return default
 
 
 def _pattern_finding(pattern: str) -> tuple[str, str] | None:

@@ -193,8 +193,10 @@ def _raw_cells(document: object) -> list[object] | None:
     return cells if isinstance(cells, list) else None
 
 
-def parse(source: str) -> ast.Module:
+def parse(source: str, *, magics: bool = True) -> ast.Module:
     """Parse the source of a cell, IPython's magics taken out and line numbers kept.
+
+    Without ``magics`` they are mistakes, as in any Python file.
 
     Raises:
         SyntaxError: what is left is no Python.
@@ -202,7 +204,18 @@ def parse(source: str) -> ast.Module:
     try:
         return _quiet_parse(source)
     except SyntaxError:
+        if not magics:
+            raise
         return _quiet_parse(without_magics(source))
+
+
+def is_python(source: str) -> bool:
+    """Whether a source is Python as it stands, without a magic in it."""
+    try:
+        _quiet_parse(source)
+    except SyntaxError:
+        return False
+    return True
 
 
 def _quiet_parse(source: str) -> ast.Module:
@@ -345,7 +358,7 @@ def assignments(source: str, apart: Collection[str] = ()) -> Iterator[Assignment
         SyntaxError: the source is no Python.
     """
     tree = parse(source)
-    comments = _comments(source)
+    comments = comments_of(source)
     for node in tree.body:
         target, annotation, value = _target(node)
         if target is None or value is None:
@@ -370,7 +383,7 @@ def _target(node: ast.stmt) -> tuple[str | None, ast.expr | None, ast.expr | Non
     return None, None, None
 
 
-def _comments(source: str) -> dict[int, tuple[str, bool]]:
+def comments_of(source: str) -> dict[int, tuple[str, bool]]:
     """Line → the comment on it, and whether the comment has the line to itself."""
     if "#" not in source:
         return {}

@@ -6,31 +6,40 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from dsml.contract.cells import Cell, Notebook
 from dsml.contract.graph import graph_problems
+from dsml.contract.names import is_identifier, to_identifier
 from dsml.contract.percent import SUFFIX, ScriptCell, write_script
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.contract.project import STAGES_FOLDER, Project, read_project
 from dsml.contract.register import write_register
 from dsml.contract.scaffold import CONTEXT, as_ipynb, skeleton
-from dsml.contract.spec import StepSpec, is_identifier, read_spec, to_identifier
+from dsml.contract.spec import StepSpec, read_spec
 
-_COMMAND = Where("dsml new")
+COMMAND = Where("dsml new")
 _PARAMETERS = """\
 # What an experiment may change, each with type, default and description, for instance:
 # n_rows: int = 1000  # how many rows to read"""
 _WORK = "# Each line below is a placeholder for what the step makes."
-# suffix → the import that a placeholder needs, and the placeholder
-_FRAME = ("import pandas as pd", 'context.save("{name}", pd.DataFrame({{"value": [0.0]}}))')
-_FIGURE = ("import matplotlib.pyplot as plt", 'context.save("{name}", plt.figure())')
-_TEXT = ("", 'context.save("{name}", "nothing yet\\n")')
-_OBJECT = ("", 'context.save("{name}", {{}})')
-PLACEHOLDERS = {
+
+
+class Placeholder(NamedTuple):
+    """A value that stands for what a new step makes, and the import that it needs."""
+
+    statement: str = ""
+    value: str = ""
+
+
+_FRAME = Placeholder("import pandas as pd", 'pd.DataFrame({"value": [0.0]})')
+_FIGURE = Placeholder("import matplotlib.pyplot as plt", "plt.figure()")
+_TEXT = Placeholder("", '"nothing yet\\n"')
+_OBJECT = Placeholder("", "{}")
+PLACEHOLDERS = {  # by suffix
     ".parquet": _FRAME,
     ".csv": _FRAME,
-    ".npy": ("import numpy as np", 'context.save("{name}", np.zeros(1))'),
+    ".npy": Placeholder("import numpy as np", "np.zeros(1)"),
     ".png": _FIGURE,
     ".json": _OBJECT,
     ".joblib": _OBJECT,
@@ -38,7 +47,7 @@ PLACEHOLDERS = {
     ".md": _TEXT,
     ".html": _TEXT,
 }
-_OTHER = ("", 'context.outs.{name}.write_bytes(b"")  # write the file to this path yourself')
+OTHER = 'context.outs.{name}.write_bytes(b"")  # write the file to this path yourself'
 _TAKEN = ("context", "get_context", "op_parameters", "np", "pd", "plt")
 
 
@@ -60,25 +69,32 @@ def new_notebook(
     """
     problems: list[Problem] = []
     project = read_project(root)
-    path = step_path(project, step, SUFFIX if text else ".ipynb", problems, _COMMAND)
-    declaration: dict[str, Any] = {
-        "description": f"{PurePosixPath(path).stem.replace('_', ' ').capitalize()}.",
-        "ins": _pairs("--in", ins, "the catalog path of an artefact", problems),
-        "outs": _pairs("--out", outs, "a file name", problems),
-    }
+    path = step_path(project, step, SUFFIX if text else ".ipynb", problems, COMMAND)
+    declaration = declaration_of(path, ins, outs, problems)
     files = {
         path: each.outs[out]
         for each in project.steps.values()
         for path, out in each.artefacts.items()
     }
     cells = _cells(declaration, files)
-    spec = checked(project, path, list(cells.values()), problems, _COMMAND)
+    spec = checked(project, path, list(cells.values()), problems, COMMAND)
     if spec is None or problems:
         raise ProjectError(problems)
     content = write_script(cells.values()) if text else as_ipynb(cells)
     with written(root / path, content):
         write_register(root, [path])
     return spec
+
+
+def declaration_of(
+    path: str, ins: Sequence[str], outs: Sequence[str], problems: list[Problem]
+) -> dict[str, Any]:
+    """What a new step declares; what is wrong with the request goes to ``problems``."""
+    return {
+        "description": f"{PurePosixPath(path).stem.replace('_', ' ').capitalize()}.",
+        "ins": _pairs("--in", ins, "the catalog path of an artefact", problems),
+        "outs": _pairs("--out", outs, "a file name", problems),
+    }
 
 
 def step_path(
@@ -115,13 +131,17 @@ def checked(
         for number, cell in enumerate(cells, start=1)
     )
     spec = read_spec(Notebook(path, tuple(read)), found)
-    if spec is not None:
-        others = {name: step for name, step in project.steps.items() if name != spec.name}
-        before = graph_problems(others)
-        found += [p for p in graph_problems({**others, spec.name: spec}) if p not in before]
-        found += _drafts(project, spec)
+    found += [] if spec is None else joining_problems(project, spec)
     problems += [replace(problem, where=where) for problem in found]
     return spec
+
+
+def joining_problems(project: Project, spec: StepSpec) -> list[Problem]:
+    """What is wrong with a project when a new step is joined to it, and was not before."""
+    others = {name: step for name, step in project.steps.items() if name != spec.name}
+    before = graph_problems(others)
+    found = [p for p in graph_problems({**others, spec.name: spec}) if p not in before]
+    return found + _drafts(project, spec)
 
 
 def _drafts(project: Project, spec: StepSpec) -> list[Problem]:
@@ -133,8 +153,7 @@ def _drafts(project: Project, spec: StepSpec) -> list[Problem]:
             f"run: dsml register {project.steps[name].path}",
             "draft-needed",
         )
-        for name in sorted(spec.upstream & project.steps.keys())
-        if name not in project.catalog.register
+        for name in sorted(spec.upstream & project.steps.keys() - project.registered.keys())
     ]
 
 
@@ -146,10 +165,10 @@ def _pairs(
         name, equals, value = pair.partition("=")
         if not equals or not name or not value:
             fix = f"write {option} name=value, where the value is {meaning}"
-            problems.append(Problem(_COMMAND, f"{option} {pair}: is no pair", fix, "no-pair"))
+            problems.append(Problem(COMMAND, f"{option} {pair}: is no pair", fix, "no-pair"))
         elif name in found:
             what = f"{option} {pair}: '{name}' is given twice"
-            problems.append(Problem(_COMMAND, what, "give each its own name", "duplicate"))
+            problems.append(Problem(COMMAND, what, "give each its own name", "duplicate"))
         else:
             found[name] = value
     return found
@@ -158,14 +177,22 @@ def _pairs(
 def _cells(declaration: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, ScriptCell]:
     """The cells; ``files`` are the files of all artefacts, by catalog path."""
     outs = declaration["outs"]
-    placeholders = {name: PLACEHOLDERS.get(_suffix(file), _OTHER) for name, file in outs.items()}
-    imports = sorted({line for line, _ in placeholders.values() if line})
+    placeholders = {name: placeholder_of(file) for name, file in outs.items()}
+    imports = sorted({placeholder.statement for placeholder in placeholders.values()} - {""})
     loads = [_load(name, files.get(path, "")) for name, path in declaration["ins"].items()]
     context = "\n".join([*imports, *([""] if imports else []), CONTEXT, *loads])
-    saves = [line.format(name=name) for name, (_, line) in placeholders.items()]
+    saves = [
+        f'context.save("{name}", {made.value})' if made.value else OTHER.format(name=name)
+        for name, made in placeholders.items()
+    ]
     about = f"# {declaration['description'].rstrip('.')}\n\nWhat this step does, and why."
     work = "\n".join([_WORK, *saves]) if saves else "# The work of the step goes here."
     return skeleton(about, declaration, _PARAMETERS, context, work)
+
+
+def placeholder_of(file: str) -> Placeholder:
+    """What stands for the content of a file; nothing where its format has no writer."""
+    return PLACEHOLDERS.get(_suffix(file), Placeholder())
 
 
 def _load(name: str, file: str) -> str:

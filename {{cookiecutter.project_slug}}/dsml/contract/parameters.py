@@ -17,9 +17,16 @@ from dsml.contract.cells import (
     Notebook,
     NotLiteral,
     assignments,
+    is_json,
 )
-from dsml.contract.problem import Problem, Where
+from dsml.contract.problem import Problem, Where, suggest
 from dsml.contract.types import ParameterType, infer_type, read_type
+
+# What is wrong with a value such as a date of YAML's, and how to mend it.
+NO_JSON = (
+    "is nothing that JSON can hold",
+    "put it in quotes, so that it is text, or write plain numbers, lists and mappings",
+)
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,14 @@ class Parameter:
     def resolve(self, *layers: tuple[str, Mapping[str, Json]]) -> tuple[Json, str]:
         """The value and its source; ``layers`` name a source and what it sets, the weakest first.
 
-        Keys of a shape that a layer doesn't set keep what the layer below gave them.
+        Keys of a shape that a layer doesn't set keep what the layer below gave them. A layer that
+        says the same as the one below is not the source: the Launchpad repeats the experiment.
         """
         value, source = self.default, "default"
         for name, values in layers:
             if self.name in values:
-                value, source = self.type.overlay(value, values[self.name]), name
+                before, value = value, self.type.overlay(value, values[self.name])
+                source = source if value == before and source != "default" else name
         return value, source
 
 
@@ -79,12 +88,13 @@ def _read_cell(path: str, cell: Cell, found: dict[str, Parameter], problems: lis
             place = cell.where(path, item.literal.line)
             what = f"{item.name}: the parameter is assigned twice"
             problems.append(Problem(place, what, "keep one of the two", "duplicate"))
-        parameter = _parameter(item, cell.where(path, item.literal.line), problems)
+        parameter = read_parameter(item, cell.where(path, item.literal.line), problems)
         if parameter is not None:
             found[item.name] = parameter
 
 
-def _parameter(item: Assignment, where: Where, problems: list[Problem]) -> Parameter | None:
+def read_parameter(item: Assignment, where: Where, problems: list[Problem]) -> Parameter | None:
+    """The parameter that an assignment declares, None where its type is none."""
     value = item.literal.value
     try:
         kind = infer_type(value) if item.annotation is None else read_type(item.annotation)
@@ -97,6 +107,27 @@ def _parameter(item: Assignment, where: Where, problems: list[Problem]) -> Param
         fix = f"change the default, or the type to {infer_type(value)}"
         problems.append(Problem(where, what, fix, "default-type"))
     return Parameter(item.name, kind, value, item.comment, item.literal.line)
+
+
+def value_problem(
+    settings: Mapping[str, ParameterType],
+    name: str,
+    value: Json,
+    otherwise: str = "the notebook has no parameters cell",
+) -> tuple[str, str, str] | None:
+    """What is wrong with setting a parameter to a value, how to mend it, and its kind.
+
+    ``otherwise`` is said of a step that has no parameters at all.
+    """
+    if name not in settings:
+        fix = suggest(name, settings, "" if settings else otherwise)
+        return f"there is no parameter '{name}'", fix, "unknown-parameter"
+    if not is_json(value):
+        return f"{value!r} {NO_JSON[0]}", NO_JSON[1], "wrong-type"
+    kind = settings[name]
+    if not kind.accepts(value):
+        return f"{value!r} is no {kind}", f"give a value of type {kind}", "wrong-type"
+    return None
 
 
 def syntax_problem(path: str, cell: Cell, error: SyntaxError) -> Problem:

@@ -5,18 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from dsml.contract.advice import advice
 from dsml.contract.catalog import CATALOG_FILE, Catalog, Entry, read_catalog
-from dsml.contract.cells import Json, is_json, read_notebook
+from dsml.contract.cells import Notebook, read_notebook
+from dsml.contract.check_schema import schema_problems
+from dsml.contract.engines import engine_problems
 from dsml.contract.graph import graph_problems
+from dsml.contract.modules import Modules
+from dsml.contract.names import is_identifier, to_identifier
 from dsml.contract.pair import is_text_notebook, pair_problem
-from dsml.contract.parameters import Parameter
+from dsml.contract.parameters import value_problem
+from dsml.contract.partition_problems import partition_problems, step_partitions
+from dsml.contract.partitions import Partitions
 from dsml.contract.percent import SUFFIX
+from dsml.contract.policies import Retries
 from dsml.contract.problem import Problem, ProjectError, Where, errors, suggest
-from dsml.contract.selection import is_plain, select
-from dsml.contract.spec import StepSpec, is_identifier, read_spec, step_name, to_identifier
+from dsml.contract.python_step import PythonFiles, declared_step
+from dsml.contract.resources import resource_problems
+from dsml.contract.selection import is_plain, registered, select
+from dsml.contract.spec import StepSpec, read_spec, step_name
+from dsml.contract.trigger_problems import (
+    cache_problems,
+    draft_problems,
+    place_problems,
+    trigger_problems,
+)
+from dsml.contract.wiring import outlines, with_file
 
 STAGES_FOLDER = "stages"
 DEBUG_SUFFIX = ".debug.ipynb"  # of the copies that `dsml debug` makes beside a notebook
@@ -37,10 +54,23 @@ class Project:
     steps: Mapping[str, StepSpec]
     problems: tuple[Problem, ...]
 
-    @property
+    @cached_property
     def registered(self) -> dict[str, StepSpec]:
-        """The steps that run, in the order of the register."""
-        return {name: self.steps[name] for name in self.catalog.register if name in self.steps}
+        """The steps that run: those of the register, in its order, and those that are wired."""
+        return registered(self.catalog, self.steps)
+
+    @cached_property
+    def partitions(self) -> Mapping[str, Partitions]:
+        """The partitions of the steps that have any beside their experiment."""
+        return step_partitions(self.catalog, self.registered)
+
+    def retries(self, step: StepSpec) -> Retries | None:
+        """How often a step is tried again: as it says itself, else as the catalog does."""
+        return self.catalog.defaults.retries if step.retries is None else step.retries
+
+    def timeout(self, step: StepSpec) -> float | None:
+        """Seconds after which an attempt at a step is ended, None for never."""
+        return self.catalog.defaults.timeout if step.timeout is None else step.timeout
 
 
 def find_root(start: Path) -> Path:
@@ -73,8 +103,9 @@ def load_project(root: Path) -> Project:
 def blocking(
     project: Project, problems: Iterable[Problem], paths: Collection[str] = ()
 ) -> list[Problem]:
-    """The errors that concern the registered notebooks, those at ``paths``, or the catalog."""
+    """The errors that concern the steps that run, those at ``paths``, or the catalog."""
     concerned = {entry.path for entry in project.catalog.register.values()} | set(paths)
+    concerned |= {step.path for step in outlines(project.catalog).values()}
     drafts = set(project.paths) - concerned
     return [problem for problem in errors(problems) if problem.where.path not in drafts]
 
@@ -87,24 +118,30 @@ def read_project(root: Path, *, advise: bool = False) -> Project:
     """
     problems: list[Problem] = []
     catalog = read_catalog(root, problems)
+    modules = Modules(root)
+    files = PythonFiles(modules, problems)
+    notebooks, scripts = _files(root)
+    paths = sorted([*notebooks, *filter(files.declares, scripts)])
+    found = [
+        *_declared_steps(modules, files, paths, problems, advise=advise),
+        *_wired_steps(catalog, files, problems),
+    ]
+    problems += _collisions(spec for spec, _ in found)
+    problems += _stage_problems(catalog, [spec for spec, _ in found])
     steps: dict[str, StepSpec] = {}
     unread: dict[str, StepSpec] = {}  # no more is known of these than where they are
-    paths = notebook_paths(root)
-    for path in paths:
-        name_problem = _name_problem(path)
-        if name_problem:
-            problems.append(name_problem)
-            continue
-        spec = _read_step(root, path, problems, advise=advise)
-        if spec is not None:
-            steps[spec.name] = spec
-        else:
-            spec = StepSpec(*step_name(path), path)
-            unread[spec.name] = spec
-    problems += _collisions({**steps, **unread})
+    for spec, is_read in found:
+        (steps if is_read else unread).setdefault(spec.name, spec)
     problems += graph_problems(steps, unread)
+    problems += [problem for step in steps.values() for problem in schema_problems(root, step)]
     problems += _config_problems(catalog, steps, unread)
     problems += _select_problems(catalog, {**steps, **unread})
+    problems += trigger_problems(catalog, steps, unread)
+    if advise:
+        problems += [*place_problems(root, catalog), *cache_problems(catalog, steps)]
+    problems += partition_problems(catalog, steps)
+    problems += resource_problems(root, catalog, steps)
+    problems += engine_problems(catalog, registered(catalog, steps))
     return Project(root, catalog, tuple(paths), steps, tuple(problems))
 
 
@@ -113,17 +150,17 @@ def notebook_paths(root: Path) -> list[str]:
 
     Of a notebook and a text notebook of the same name, which jupytext pairs, the first counts.
     """
+    return sorted(_files(root)[0])
+
+
+def _files(root: Path) -> tuple[set[str], list[str]]:
+    """The notebooks below ``stages``, and the scripts that are none."""
     paths = list(_visible(root, root / STAGES_FOLDER))
-    found = {p for p in paths if p.endswith(".ipynb") and not p.endswith(DEBUG_SUFFIX)}
-    scripts = (path for path in paths if path.endswith(SUFFIX))
-    return sorted(
-        found
-        | {
-            path
-            for path in scripts
-            if path.removesuffix(SUFFIX) + ".ipynb" not in found and is_text_notebook(root / path)
-        }
-    )
+    notebooks = {p for p in paths if p.endswith(".ipynb") and not p.endswith(DEBUG_SUFFIX)}
+    texts = {p for p in paths if p.endswith(SUFFIX) and is_text_notebook(root / p)}
+    scripts = [path for path in paths if path.endswith(SUFFIX) and path not in texts]
+    unpaired = {p for p in texts if p.removesuffix(SUFFIX) + ".ipynb" not in notebooks}
+    return notebooks | unpaired, scripts
 
 
 def _visible(root: Path, top: Path) -> Iterator[str]:
@@ -138,7 +175,8 @@ def _name_problem(path: str) -> Problem | None:
     parts = PurePosixPath(path).parts
     if len(parts) != _DEPTH:
         fix = f"move it to {STAGES_FOLDER}/<stage>/{parts[-1]}"
-        return Problem(Where(path), "a notebook lies in the folder of its stage", fix, "depth")
+        kind = "notebook" if path.endswith(".ipynb") else "step"
+        return Problem(Where(path), f"a {kind} lies in the folder of its stage", fix, "depth")
     stage, notebook = parts[1], PurePosixPath(path).stem
     for name in (stage, notebook):
         if not is_identifier(name):
@@ -149,33 +187,91 @@ def _name_problem(path: str) -> Problem | None:
     return None
 
 
-def _read_step(root: Path, path: str, problems: list[Problem], *, advise: bool) -> StepSpec | None:
+def _declared_steps(
+    modules: Modules,
+    files: PythonFiles,
+    paths: Iterable[str],
+    problems: list[Problem],
+    *,
+    advise: bool,
+) -> Iterator[tuple[StepSpec, bool]]:
+    """The steps that declare themselves, and whether they could be read."""
+    for path in paths:
+        name_problem = _name_problem(path)
+        if name_problem:
+            problems.append(name_problem)
+            continue
+        if path.endswith(SUFFIX) and not is_text_notebook(modules.root / path):
+            spec = _read_function(files, path, problems, advise=advise)
+        else:
+            spec = _read_step(modules, path, problems, advise=advise)
+        yield spec or StepSpec(*step_name(path), path), spec is not None
+
+
+def _wired_steps(
+    catalog: Catalog, files: PythonFiles, problems: list[Problem]
+) -> Iterator[tuple[StepSpec, bool]]:
+    """The steps that pipelines wire, and whether their files could be read."""
+    for outline in outlines(catalog).values():
+        spec = with_file(outline, catalog, files, problems)
+        yield spec or outline, spec is not None
+
+
+def _read_function(
+    files: PythonFiles, path: str, problems: list[Problem], *, advise: bool
+) -> StepSpec | None:
+    found = files.read(path)
+    if found is None:
+        return None
+    if advise:
+        problems += advice(Notebook(path, (found.script,)), None)
+    return declared_step(found, problems)
+
+
+def _read_step(
+    modules: Modules, path: str, problems: list[Problem], *, advise: bool
+) -> StepSpec | None:
+    file = modules.root / path
     try:
-        notebook = read_notebook(root / path, path)
+        notebook = read_notebook(file, path)
     except ProjectError as error:
         problems += error.problems
         return None
-    spec = read_spec(notebook, problems)
+    spec = read_spec(notebook, problems, modules)
     if path.endswith(".ipynb"):
-        paired = pair_problem(notebook, root / path)
+        paired = pair_problem(notebook, file)
         problems += [paired] if paired else []
     if advise:
         problems += advice(notebook, spec)
     return spec
 
 
-def _collisions(steps: Mapping[str, StepSpec]) -> Iterator[Problem]:
-    """Names that are different here and the same elsewhere.
+def _collisions(steps: Iterable[StepSpec]) -> Iterator[Problem]:
+    """Names that stand twice, or are different here and the same elsewhere.
 
     Windows and macOS fold case in file names; Dagster's names have no dot, ours becomes ``__``.
     """
     seen: dict[str, StepSpec] = {}
-    for name, step in steps.items():
-        key = name.replace(".", "__").casefold()
+    for step in steps:
+        key = step.name.replace(".", "__").casefold()
         if key in seen:
-            what = f"'{name}' and '{seen[key].name}' are the same name to Dagster or to a disk"
-            yield Problem(Where(step.path), what, "rename one of the two", "duplicate")
+            first = seen[key]
+            what = f"'{step.name}' and '{first.name}' are the same name to Dagster or to a disk"
+            if step.name == first.name:
+                what = f"'{step.name}' is the name of {first.path} too"
+            where = step.where() if step.pipeline else Where(step.path)
+            yield Problem(where, what, "rename one of the two", "duplicate")
         seen.setdefault(key, step)
+
+
+def _stage_problems(catalog: Catalog, steps: Iterable[StepSpec]) -> Iterator[Problem]:
+    """Pipelines that wire steps and are named like a stage: the name would mean both's steps."""
+    stages = {step.stage for step in steps if not step.pipeline}
+    for name in sorted({step.pipeline for step in steps} & stages):
+        keys = ("pipelines", name, "steps")
+        what = f"{'.'.join(keys)}: '{name}' is a stage as well, and would mean the steps of both"
+        fix = f"rename the pipeline, or the folder {STAGES_FOLDER}/{name}"
+        yield Problem(catalog.where(*keys), what, fix, "duplicate")
 
 
 def _config_problems(
@@ -191,30 +287,10 @@ def _config_problems(
                 yield Problem(catalog.where(*keys), what, suggest(name, steps), "unknown-step")
                 continue
             for key, value in values.items():
-                found = value_problem(steps[name].parameters, key, value)
+                found = value_problem(steps[name].settings, key, value, steps[name].no_parameters)
                 if found:
                     what = f"{'.'.join((*keys, key))}: {found[0]}"
                     yield Problem(catalog.where(*keys, key), what, found[1], found[2])
-
-
-def value_problem(
-    parameters: Mapping[str, Parameter], name: str, value: Json
-) -> tuple[str, str, str] | None:
-    """What is wrong with setting a parameter to a value, how to mend it, and its kind."""
-    if name not in parameters:
-        none = "the notebook has no parameters cell" if not parameters else ""
-        return (
-            f"there is no parameter '{name}'",
-            suggest(name, parameters, none),
-            "unknown-parameter",
-        )
-    if not is_json(value):
-        fix = "put it in quotes, so that it is text, or write plain numbers, lists and mappings"
-        return f"{value!r} is nothing that JSON can hold", fix, "wrong-type"
-    kind = parameters[name].type
-    if not kind.accepts(value):
-        return f"{value!r} is no {kind}", f"give a value of type {kind}", "wrong-type"
-    return None
 
 
 def _select_problems(catalog: Catalog, steps: Mapping[str, StepSpec]) -> Iterator[Problem]:
@@ -232,12 +308,17 @@ def register_problems(project: Project) -> list[Problem]:
     problems: list[Problem] = []
     for name, entry in project.catalog.register.items():
         problems += _entry_problems(project, name, entry)
+    for step in project.registered.values():
+        if step.pipeline:
+            subject = f"pipelines.{step.pipeline}.steps.{step.notebook}"
+            problems += _draft_problems(project, step, subject, step.where())
     broken = {problem.where.path for problem in errors(project.problems)}
     for name, step in project.steps.items():
-        if name not in project.catalog.register and step.path not in broken:
+        if name not in project.registered and step.path not in broken:
             what = "is a draft: it is not registered, so no pipeline runs it"
             fix = f"dsml register {step.path} makes it a step"
             problems.append(Problem(Where(step.path), what, fix, "draft", "note"))
+    problems += draft_problems(project.catalog, project.steps)
     return problems
 
 
@@ -249,7 +330,7 @@ def entry_of(step: StepSpec) -> Entry:
 def _entry_problems(project: Project, name: str, entry: Entry) -> Iterator[Problem]:
     where = project.catalog.where("register", name)
     step = project.steps.get(name)
-    if step is None:
+    if step is None or step.pipeline:
         if (project.root / entry.path).is_file() and any(
             problem.where.path == entry.path for problem in errors(project.problems)
         ):
@@ -260,19 +341,26 @@ def _entry_problems(project: Project, name: str, entry: Entry) -> Iterator[Probl
         return
     current = entry_of(step)
     for field in ("path", "ins", "outs", "after"):
-        registered, declared = getattr(entry, field), getattr(current, field)
-        if registered != declared:
+        noted, declared = getattr(entry, field), getattr(current, field)
+        if noted != declared:
             what = (
-                f"register.{name}.{field}: the register says {_shown(registered)}, "
+                f"register.{name}.{field}: the register says {_shown(noted)}, "
                 f"{step.path} says {_shown(declared)}"
             )
             yield Problem(where, what, "run: dsml register", "register")
+    yield from _draft_problems(project, step, f"register.{name}", where)
+
+
+def _draft_problems(
+    project: Project, step: StepSpec, subject: str, where: Where
+) -> Iterator[Problem]:
+    """The drafts that a step which runs waits for."""
     for source in sorted(step.upstream):
-        if source in project.steps and source not in project.catalog.register:
-            what = f"register.{name}: it needs '{source}', which is a draft"
-            yield Problem(
-                where, what, f"run: dsml register {project.steps[source].path}", "draft-needed"
-            )
+        if source not in project.steps or source in project.registered:
+            continue
+        what = f"{subject}: it needs '{source}', which is a draft"
+        fix = f"run: dsml register {project.steps[source].path}"
+        yield Problem(where, what, fix, "draft-needed")
 
 
 def _shown(value: object) -> str:

@@ -13,6 +13,7 @@ import yaml
 from dsml.contract.catalog import CATALOG_FILE, Catalog, Entry, catalog_of
 from dsml.contract.graph import order
 from dsml.contract.lock import locked
+from dsml.contract.percent import SUFFIX
 from dsml.contract.problem import Problem, ProjectError, Where, errors
 from dsml.contract.project import (
     Project,
@@ -99,18 +100,24 @@ def _write_register(root: Path, file: Path, paths: Collection[str] | None) -> Re
 
 
 def _missing(project: Project, paths: Collection[str]) -> list[Problem]:
-    fix = "name a notebook below stages/, as stages/<stage>/<notebook>.ipynb"
-    return [
-        Problem(Where(path), "there is no such notebook", fix, "no-notebook")
-        for path in paths
-        if path not in project.paths
-    ]
+    return [_no_step(project, path) for path in paths if path not in project.paths]
+
+
+def _no_step(project: Project, path: str) -> Problem:
+    if path.endswith(SUFFIX) and (project.root / path).is_file():
+        what = "declares no step: it has neither op_parameters nor a tagged cell"
+        fix = "add op_parameters = {...} beside its step_fn; what the catalog wires is registered"
+    else:
+        what = "there is no such notebook"
+        fix = "name a notebook below stages/, as stages/<stage>/<notebook>.ipynb"
+    return Problem(Where(path), what, fix, "no-notebook")
 
 
 def _entries(project: Project, paths: Collection[str] | None) -> dict[str, Entry]:
     wanted = {
         name
         for name, step in project.steps.items()
+        if not step.pipeline
         if paths is None or step.path in paths or name in project.catalog.register
     }
     return {name: entry_of(project.steps[name]) for name in order(project.steps) if name in wanted}

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
-from dsml.contract.catalog import CATALOG_FILE, unknown
+from dsml.contract.catalog import CATALOG_FILE, Pipeline, unknown
 from dsml.contract.cells import Json
 from dsml.contract.graph import order
+from dsml.contract.parameters import value_problem
+from dsml.contract.partitions import join_key
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
-from dsml.contract.project import Project, value_problem
-from dsml.contract.selection import is_plain, select, split
+from dsml.contract.project import Project
+from dsml.contract.selection import is_plain, possible_steps_of, select, split
+from dsml.contract.triggers import EACH
 from dsml.contract.types import ParameterType
 
 COMMAND = Where("dsml run")
+BACKFILL = Where("dsml backfill")
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,84 @@ class RunRequest:
     values: Mapping[str, Mapping[str, Json]]
     other: tuple[str, ...] = ()
     workers: int | None = None
+    partition: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Dagster's key of the experiment and the partition."""
+        return join_key(self.experiment, self.partition)
+
+
+def resolve_requests(
+    project: Project, *, experiment: str | None = None, **asked: Any
+) -> list[RunRequest]:
+    """The same as ``resolve_request``; for the experiment ``all`` one request for each.
+
+    Raises:
+        ProjectError: with every name that the project doesn't have, and the nearest it has.
+    """
+    if not is_each(project, experiment):
+        return [resolve_request(project, experiment=experiment, **asked)]
+    request = resolve_request(project, **asked)
+    return [replace(request, experiment=name) for name in project.catalog.experiments]
+
+
+def resolve_backfill(
+    project: Project,
+    pipeline: str,
+    *,
+    experiment: str | None = None,
+    first: str | None = None,
+    last: str | None = None,
+) -> list[RunRequest]:
+    """One request for each partition of a pipeline from ``first`` to ``last``, in their order.
+
+    Without an experiment the first is meant, for a pipeline without partitions every one.
+
+    Raises:
+        ProjectError: with every name that the project doesn't have, and the nearest it has.
+    """
+    catalog, problems = project.catalog, []
+    keys: list[str | None] = [None]
+    if pipeline not in catalog.pipelines:
+        problems.append(replace(unknown("pipeline", pipeline, catalog.pipelines), where=BACKFILL))
+    else:
+        keys = _range(catalog.pipelines[pipeline], first, last, problems)
+    if experiment not in (None, EACH, *catalog.experiments):
+        found = unknown("experiment", experiment or "", catalog.experiments)
+        problems.append(replace(found, where=BACKFILL))
+    if problems:
+        raise ProjectError(problems)
+    if experiment is None and catalog.pipelines[pipeline].partitions is None:
+        experiment = EACH
+    requests = resolve_requests(
+        project, experiment=experiment, pipeline=pipeline, partition=keys[0]
+    )
+    return [replace(request, partition=key) for request in requests for key in keys]
+
+
+def _range(
+    pipeline: Pipeline, first: str | None, last: str | None, problems: list[Problem]
+) -> list[str | None]:
+    """The partitions that a backfill is over; what is wrong with its ends is appended."""
+    ends = (("--from", first), ("--to", last))
+    found: list[Problem] = []
+    for option, key in ends:
+        if key is not None or option == "--to":  # without one there must be one at all
+            resolve_partition(pipeline, key, BACKFILL, found, option)
+    problems += found
+    if found or pipeline.partitions is None:
+        return [None]
+    keys: list[str | None] = [*pipeline.partitions.between(first, last, datetime.now(UTC))]
+    if not keys:
+        what = f"--from {first} comes after --to {last}"
+        problems.append(Problem(BACKFILL, what, "swap the two", "unknown-partition"))
+    return keys
+
+
+def is_each(project: Project, experiment: str | None) -> bool:
+    """Whether every experiment is meant, and none that has this name."""
+    return experiment == EACH and EACH not in project.catalog.experiments
 
 
 def resolve_request(
@@ -37,13 +121,15 @@ def resolve_request(
     *,
     pipeline: str | None = None,
     experiment: str | None = None,
+    partition: str | None = None,
     settings: Sequence[str] = (),
     selection: Sequence[str] = (),
     workers: int | None = None,
 ) -> RunRequest:
     """Check what was asked for on the command line, and fill in what was left out.
 
-    ``settings`` are of the form ``stage.notebook.parameter=value``.
+    Without a partition the newest is meant, or the first of a list. ``settings`` are of the form
+    ``stage.notebook.parameter=value``.
 
     Raises:
         ProjectError: with every name that the project doesn't have, and the nearest it has.
@@ -56,9 +142,12 @@ def resolve_request(
     if experiment not in catalog.experiments:
         problems.append(unknown("experiment", experiment, catalog.experiments))
     values = _values(project, settings, problems)
-    inside = catalog.pipelines[pipeline].select if pipeline in catalog.pipelines else ("*",)
+    of_pipeline = catalog.pipelines.get(pipeline, Pipeline(pipeline))
+    if pipeline in catalog.pipelines:
+        partition = resolve_partition(of_pipeline, partition, COMMAND, problems)
+    inside = of_pipeline.select
     tokens = [token for text in selection for token in split(text)]
-    steps = _steps(project, inside, tokens, problems)
+    steps = _steps(project, of_pipeline, tokens, problems)
     if problems:
         raise ProjectError(problems)
     problems += [
@@ -70,11 +159,7 @@ def resolve_request(
     ]
     if not steps and not _others(inside, tokens) and not values:
         where = Where(CATALOG_FILE) if not tokens else COMMAND
-        fix = (
-            "register a notebook: dsml register"
-            if not project.registered
-            else "widen the selection"
-        )
+        fix = _how_to_select(project, of_pipeline, tokens)
         problems.append(Problem(where, "no step is selected", fix, "nothing-selected"))
     if problems:
         raise ProjectError(problems)
@@ -85,7 +170,49 @@ def resolve_request(
         values,
         _others(inside, tokens),
         workers,
+        partition,
     )
+
+
+def resolve_partition(
+    pipeline: Pipeline,
+    key: str | None,
+    where: Where,
+    problems: list[Problem],
+    option: str = "--partition",
+) -> str | None:
+    """The partition of a pipeline that ``key`` means; what is wrong with it is appended."""
+    partitions, now = pipeline.partitions, datetime.now(UTC)
+    if partitions is None:
+        if key is not None:
+            what = f"{option} {key}: the pipeline '{pipeline.name}' has no partitions"
+            fix = f"leave it out, or give it some in {CATALOG_FILE}: partitions: {{daily: DATE}}"
+            problems.append(Problem(where, what, fix, "unknown-partition"))
+        return None
+    found = partitions.default(now) if key is None else key
+    if found is None or not partitions.has(found, now):
+        what = f"{option} {key}: there is no such partition of '{pipeline.name}'"
+        if key is None:
+            what = f"the pipeline '{pipeline.name}' has no partition that is over"
+        fix = partitions.advice(key or "", now)
+        problems.append(Problem(where, what, fix, "unknown-partition"))
+    return found
+
+
+def _how_to_select(project: Project, pipeline: Pipeline, tokens: Sequence[str]) -> str:
+    """What to do where nothing is left of a selection."""
+    if not project.registered:
+        return "register a notebook: dsml register"
+    outside = sorted(select([t for t in tokens if is_plain(t)], project.registered).steps)
+    others = (p for p in project.catalog.pipelines.values() if p.name != pipeline.name)
+    runs_it = next(
+        (p.name for p in others if set(outside) & possible_steps_of(p, project.registered)), None
+    )
+    if not outside:
+        return "widen the selection"
+    if runs_it is not None:
+        return f"the pipeline '{runs_it}' has it: dsml run {runs_it} --select {','.join(tokens)}"
+    return f"add '{outside[0]}' to pipelines.{pipeline.name}.select in {CATALOG_FILE}"
 
 
 def _others(inside: Sequence[str], tokens: Sequence[str]) -> tuple[str, ...]:
@@ -93,21 +220,19 @@ def _others(inside: Sequence[str], tokens: Sequence[str]) -> tuple[str, ...]:
 
 
 def _steps(
-    project: Project, inside: Sequence[str], tokens: Sequence[str], problems: list[Problem]
+    project: Project, pipeline: Pipeline, tokens: Sequence[str], problems: list[Problem]
 ) -> frozenset[str]:
     """The steps of the pipeline, cut down to those that ``tokens`` select."""
     steps = project.registered
-    # only Dagster knows what its own syntax selects
-    plain = all(map(is_plain, inside))
-    of_pipeline = select(inside, steps).steps if plain else frozenset(steps)
+    inside = possible_steps_of(pipeline, steps)
     if not tokens:
-        return of_pipeline
-    chosen = select([token for token in tokens if is_plain(token)], steps)
+        return inside
+    chosen = select([token for token in tokens if is_plain(token)], steps, inside)
     names = {*steps, *(step.stage for step in steps.values())}
     for token in chosen.unknown:
         what = f"--select: '{token}' is no stage and no step"
         problems.append(Problem(COMMAND, what, suggest(token.strip("+"), names), "unknown-step"))
-    return chosen.steps & of_pipeline
+    return chosen.steps & inside
 
 
 def _values(
@@ -121,7 +246,7 @@ def _values(
             problems += error.problems
             continue
         of_step = values.setdefault(step, {})
-        kind = project.registered[step].parameters[name].type
+        kind = project.registered[step].settings[name]
         of_step[name] = kind.overlay(of_step.get(name), value)
     return values
 
@@ -148,10 +273,11 @@ def _read_setting(project: Project, setting: str) -> tuple[str, str, Json]:
     if step not in project.registered:
         nearest = suggest(step, project.registered)
         raise _Refused(f"there is no step '{step}'", nearest, "unknown-step")
-    parameters = project.registered[step].parameters
-    if name not in parameters:
-        raise _Refused(*(value_problem(parameters, name, None) or ("", "", "")))
-    kind = _type_of_key(name, keys, parameters[name].type)
+    settings = project.registered[step].settings
+    if name not in settings:
+        otherwise = project.registered[step].no_parameters
+        raise _Refused(*(value_problem(settings, name, None, otherwise) or ("", "", "")))
+    kind = _type_of_key(name, keys, settings[name])
     try:
         value = kind.parse(text)
     except ValueError as error:

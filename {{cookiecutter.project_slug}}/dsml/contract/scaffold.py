@@ -82,10 +82,20 @@ def declaration_source(declaration: Mapping[str, Any]) -> str:
     return "\n".join(["op_parameters = {", *_entries(declaration, "    "), "}"])
 
 
+def _literal(value: Any) -> str:
+    """A value as Python writes it, with the quotation marks that formatters prefer."""
+    if isinstance(value, Mapping):
+        items = (f"{_literal(key)}: {_literal(item)}" for key, item in value.items())
+        return f"{{{', '.join(items)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
 def _entries(values: Mapping[str, Any], indent: str) -> Iterator[str]:
     for key, value in values.items():
         name = json.dumps(key, ensure_ascii=False)
-        line = f"{indent}{name}: {json.dumps(value, ensure_ascii=False)},"
+        line = f"{indent}{name}: {_literal(value)},"
         if isinstance(value, Mapping) and len(line) > _LINE:
             yield f"{indent}{name}: {{"
             yield from _entries(value, indent + "    ")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from dsml.contract.catalog import Catalog, Pipeline
 from dsml.contract.spec import StepSpec
 
 _TOKEN = re.compile(r"(?P<up>\+?)(?P<name>\*|\w+(?:\.\w+)?)(?P<down>\+?)", re.ASCII)
@@ -31,12 +32,40 @@ def split(text: str) -> list[str]:
     return [token for token in re.split(r"[,\s]+", text) if token]
 
 
-def select(tokens: Sequence[str], steps: Mapping[str, StepSpec]) -> Selection:
+def registered(catalog: Catalog, steps: Mapping[str, StepSpec]) -> dict[str, StepSpec]:
+    """The steps that run: those of the register, in its order, and those that pipelines wire."""
+    wired = (name for name, step in steps.items() if step.pipeline)
+    return {name: steps[name] for name in (*catalog.register, *wired) if name in steps}
+
+
+def steps_of(pipeline: Pipeline, steps: Mapping[str, StepSpec]) -> frozenset[str]:
+    """The steps of a pipeline: those that it wires itself, and those that it selects.
+
+    What it selects in Dagster's own syntax, only Dagster can tell.
+    """
+    own = {name for name, step in steps.items() if step.pipeline == pipeline.name}
+    return select([t for t in pipeline.select if is_plain(t)], steps).steps | own
+
+
+def possible_steps_of(pipeline: Pipeline, steps: Mapping[str, StepSpec]) -> frozenset[str]:
+    """The same, but all steps for a pipeline that selects in Dagster's own syntax."""
+    plain = all(map(is_plain, pipeline.select))
+    return steps_of(pipeline, steps) if plain else frozenset(steps)
+
+
+def select(
+    tokens: Sequence[str],
+    steps: Mapping[str, StepSpec],
+    everything: Collection[str] | None = None,
+) -> Selection:
     """The steps that plain ``tokens`` select: the union of what each of them means.
 
     ``train`` is a stage, ``train.fit`` a step; ``+train.fit`` adds all that it waits for,
-    ``train.fit+`` all that waits for it.
+    ``train.fit+`` all that waits for it. ``*`` is ``everything``, by default all steps but those
+    that pipelines wire for themselves.
     """
+    if everything is None:
+        everything = [name for name, step in steps.items() if not step.pipeline]
     up = {name: step.upstream & steps.keys() for name, step in steps.items()}
     down: dict[str, set[str]] = {name: set() for name in steps}
     for name, sources in up.items():
@@ -46,7 +75,7 @@ def select(tokens: Sequence[str], steps: Mapping[str, StepSpec]) -> Selection:
     unknown: list[str] = []
     for token in tokens:
         match = _TOKEN.fullmatch(token.strip())
-        named = _named(match["name"], steps) if match else set()
+        named = _named(match["name"], steps, everything) if match else set()
         if not match or (not named and match["name"] != "*"):
             unknown.append(token)
             continue
@@ -56,9 +85,9 @@ def select(tokens: Sequence[str], steps: Mapping[str, StepSpec]) -> Selection:
     return Selection(frozenset(chosen), tuple(unknown))
 
 
-def _named(name: str, steps: Mapping[str, StepSpec]) -> set[str]:
+def _named(name: str, steps: Mapping[str, StepSpec], everything: Collection[str]) -> set[str]:
     if name == "*":
-        return set(steps)
+        return set(everything)
     return {key for key, step in steps.items() if name in (key, step.stage)}
 
 

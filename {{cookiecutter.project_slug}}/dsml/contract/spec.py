@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Protocol
 
 from dsml.contract.cells import (
     OP_PARAMETERS,
@@ -19,46 +19,93 @@ from dsml.contract.cells import (
     assignments,
 )
 from dsml.contract.config_schema import read_config_schema
+from dsml.contract.declared import Keys, Report
+from dsml.contract.fanout import lists_of
+from dsml.contract.fingerprint import Code
+from dsml.contract.interface import Interface, check_map, parts_of, read_interface
+from dsml.contract.modules import Modules
 from dsml.contract.parameters import Parameter, read_parameters, syntax_problem
 from dsml.contract.problem import Problem, Where, suggest
+from dsml.contract.types import ParameterType
 
 CONFIG_SCHEMA = "config_schema"
-KEYS = ("description", "ins", "outs", "after", "tags", CONFIG_SCHEMA)
-# Names that the store itself writes beside the outs of a step.
-RESERVED_FILES = ("manifest.json", "attempts")
+KEYS = (
+    "description",
+    "ins",
+    "outs",
+    "after",
+    "map",
+    "retries",
+    "timeout",
+    "cache",
+    "checks",
+    "pool",
+    "tags",
+    CONFIG_SCHEMA,
+)
 
 _CONTEXT_CALL = re.compile(r"\bget_context\s*\(")
 _ASSIGNS_OP_PARAMETERS = re.compile(r"^op_parameters\b[^=\n]*=", re.MULTILINE)
-_FILE_NAME = re.compile(r"[\w][\w.+-]*")
-_CATALOG_PATH_PARTS = 3
+
+
+class Place(Protocol):
+    """Where a step declares its interface."""
+
+    def where(self, *keys: str) -> Where:
+        """The line on which ``keys`` is declared."""
 
 
 @dataclass(frozen=True)
-class StepSpec:
-    """The interface of one step.
+class InCode:
+    """An ``op_parameters`` in a cell of a notebook, or in a Python file."""
 
-    ``ins`` maps a name in the notebook to the catalog path of an artefact, ``outs`` a name to a
-    file name, ``after`` names steps that have to be over before. ``code`` is the sha256 of the
-    code cells. ``lines`` tells where a declaration stands, for messages.
+    path: str
+    cell: Cell
+    literal: Literal
+
+    def where(self, *keys: str) -> Where:
+        """The line on which ``keys`` is declared."""
+        return self.cell.where(self.path, self.literal.line_of(*keys))
+
+
+@dataclass(frozen=True)
+class Function:
+    """The ``step_fn`` of a Python step: the line of its ``def``, and the resources that it takes.
+
+    Resources are the names of parameters; each maps to its line.
+    """
+
+    line: int
+    resources: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepSpec(Interface):
+    """One step: where it is, its interface, its parameters.
+
+    ``body`` is its code. ``function`` is there in a Python step, ``pipeline`` where a pipeline of
+    the catalog wires it.
     """
 
     stage: str
     notebook: str
     path: str
-    description: str = ""
-    ins: Mapping[str, str] = field(default_factory=dict)
-    outs: Mapping[str, str] = field(default_factory=dict)
-    after: tuple[str, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    code: str = ""
+    body: Code = field(default_factory=Code)
     op_parameters: Mapping[str, Json] = field(default_factory=dict)
-    declared: tuple[Cell, Literal] | None = None
+    declared: Place | None = None
+    function: Function | None = None
+    pipeline: str = ""
 
     @property
     def name(self) -> str:
         """The catalog path of the step: ``stage.notebook``."""
         return f"{self.stage}.{self.notebook}"
+
+    @property
+    def code(self) -> str:
+        """The sha256 of its code and of the project's modules that it imports, in hexadecimal."""
+        return self.body.fingerprint
 
     @property
     def artefacts(self) -> dict[str, str]:
@@ -68,14 +115,42 @@ class StepSpec:
     @property
     def upstream(self) -> set[str]:
         """The steps that this one waits for, by data or by order."""
-        return {source.rpartition(".")[0] for source in self.ins.values()} | set(self.after)
+        return {source.rpartition(".")[0] for source in self.sources} | set(self.after)
+
+    @property
+    def sources(self) -> list[str]:
+        """The artefacts that it reads, or that list what it is run for; each once."""
+        return list(dict.fromkeys([*self.ins.values(), *(path for _, path in lists_of(self.map))]))
+
+    @property
+    def settings(self) -> dict[str, ParameterType]:
+        """What an experiment or a run may set: of a mapped parameter it is the list of values."""
+        return {
+            name: ParameterType("list", items=parameter.type)
+            if name in self.map
+            else parameter.type
+            for name, parameter in self.parameters.items()
+        }
+
+    @property
+    def no_parameters(self) -> str:
+        """What is said to one who sets a parameter of a step that has none."""
+        if self.function is None:
+            return "the notebook has no parameters cell"
+        return "its step_fn has no keyword-only parameters with a default"
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether it is left out where nothing that it depends on has changed.
+
+        What a resource reads or writes is not known, so a step that takes one is run by default.
+        """
+        takes_resources = self.function is not None and bool(self.function.resources)
+        return bool(self.sources) and not takes_resources if self.cache is None else self.cache
 
     def where(self, *keys: str) -> Where:
-        """The line of ``op_parameters`` on which ``keys`` is declared."""
-        if self.declared is None:
-            return Where(self.path)
-        cell, literal = self.declared
-        return cell.where(self.path, literal.line_of(*keys))
+        """The line on which ``keys`` of its interface is declared."""
+        return Where(self.path) if self.declared is None else self.declared.where(*keys)
 
 
 def step_name(path: str) -> tuple[str, str]:
@@ -84,57 +159,75 @@ def step_name(path: str) -> tuple[str, str]:
     return parts.parent.name, parts.stem
 
 
-def read_spec(notebook: Notebook, problems: list[Problem]) -> StepSpec | None:
+def read_spec(
+    notebook: Notebook, problems: list[Problem], modules: Modules | None = None
+) -> StepSpec | None:
     """Read what a notebook declares; what is wrong with it is appended to ``problems``.
 
-    Returns None where there is nothing to go on with.
+    ``modules`` are those of its project, which belong to its code where it imports them. Returns
+    None where there is nothing to go on with.
     """
     try:
-        return _read_spec(notebook, problems)
+        return _read_spec(notebook, problems, modules)
     except RecursionError:
         what = "an expression in a tagged cell is nested too deeply to be read"
         problems.append(Problem(Where(notebook.path), what, "write a plain literal", "no-literal"))
         return None
 
 
-def _read_spec(notebook: Notebook, problems: list[Problem]) -> StepSpec | None:
+def _read_spec(
+    notebook: Notebook, problems: list[Problem], modules: Modules | None
+) -> StepSpec | None:
     parameters = read_parameters(notebook, problems)
     found = _find_declaration(notebook, problems)
     if found is None:
         return None
     cell, literal = found
     declared = literal.value if isinstance(literal.value, dict) else {}
-    stage, name = step_name(notebook.path)
-    reader = _Reader(notebook.path, cell, literal, problems)
-    reader.unknown_keys(declared)
-    ins = reader.names("ins", declared.get("ins", {}))
-    outs = reader.names("outs", declared.get("outs", {}))
-    reader.check_ins(ins)
-    reader.check_outs(outs)
-    if (ins or outs) and not any(_CONTEXT_CALL.search(other.source) for other in notebook.code):
+    place = InCode(notebook.path, cell, literal)
+    report = report_to(problems, place)
+    check_keys(report, declared, KEYS)
+    interface = read_interface(report, declared)
+    if (interface.ins or interface.outs) and not any(
+        _CONTEXT_CALL.search(other.source) for other in notebook.code
+    ):
         what = "no cell calls get_context(op_parameters), so the step has no ins and outs"
         fix = "add a cell: context = get_context(op_parameters)"
         problems.append(Problem(cell.where(notebook.path), what, fix, "no-context"))
-    description = reader.text("description", declared.get("description", ""))
-    after = reader.steps("after", declared.get("after", []))
-    tags = reader.names("tags", declared.get("tags", {}), identifiers=False)
     _add_schema(cell, literal, notebook.path, parameters, problems)
+    check_map(report, interface.map, parameters)
     if not literal.whole:
         return None
     return StepSpec(
-        stage=stage,
-        notebook=name,
-        path=notebook.path,
-        description=description,
-        ins=ins,
-        outs=outs,
-        after=after,
-        tags=tags,
+        *step_name(notebook.path),
+        notebook.path,
         parameters=parameters,
-        code=_hash(cell.source for cell in notebook.code),
+        body=Code.of_notebook(notebook, modules),
         op_parameters=declared,
-        declared=(cell, literal),
+        declared=place,
+        **parts_of(interface),
     )
+
+
+def report_to(problems: list[Problem], place: Place, above: Keys = ()) -> Report:
+    """What appends a finding to ``problems``, with the line on which its keys stand.
+
+    ``above`` are the keys that lead to the whole of what is declared.
+    """
+
+    def report(keys: Keys, what: str, fix: str, name: str) -> None:
+        subject = ".".join((*above, *keys))
+        problems.append(Problem(place.where(*keys), f"{subject}: {what}", fix, name))
+
+    return report
+
+
+def check_keys(report: Report, declared: Iterable[str], known: Iterable[str]) -> None:
+    """Report every key of an ``op_parameters`` that is not among the ``known``."""
+    for key in declared:
+        if key not in known:
+            what = "op_parameters has no such key"
+            report((key,), what, suggest(key, known), "unknown-key")
 
 
 def _add_schema(
@@ -158,13 +251,6 @@ def _add_schema(
     parameters.update(declared)
 
 
-def _hash(sources: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for source in sources:
-        digest.update(source.encode("utf-8", "surrogatepass") + b"\0")
-    return digest.hexdigest()
-
-
 def _find_declaration(notebook: Notebook, problems: list[Problem]) -> tuple[Cell, Literal] | None:
     cells = notebook.tagged(OP_PARAMETERS)
     if not cells:
@@ -174,7 +260,7 @@ def _find_declaration(notebook: Notebook, problems: list[Problem]) -> tuple[Cell
         what = f"a second cell is tagged 'op_parameters'; the first is cell {cells[0].number}"
         fix = "keep one of the two"
         problems.append(Problem(extra.where(notebook.path), what, fix, "two-op-parameters"))
-    return _read_declaration(notebook.path, cells[0], problems)
+    return read_declaration(notebook.path, cells[0], problems)
 
 
 def _untagged(notebook: Notebook) -> Problem:
@@ -194,9 +280,12 @@ def _untagged(notebook: Notebook) -> Problem:
     )
 
 
-def _read_declaration(
-    path: str, cell: Cell, problems: list[Problem]
-) -> tuple[Cell, Literal] | None:
+def read_declaration(path: str, cell: Cell, problems: list[Problem]) -> tuple[Cell, Literal] | None:
+    """The ``op_parameters`` that a cell assigns, with the cell itself; None where it can't be read.
+
+    What is wrong with it is appended to ``problems``.
+    """
+
     def problem(line: int | None, what: str, fix: str, name: str) -> None:
         problems.append(Problem(cell.where(path, line), what, fix, name))
 
@@ -233,101 +322,3 @@ def _read_declaration(
 def _is_declaration(item: Assignment | NotLiteral) -> bool:
     name = item.keys[0] if isinstance(item, NotLiteral) else item.name
     return name == OP_PARAMETERS
-
-
-class _Reader:
-    """Checks the values of one ``op_parameters`` and says where each finding is."""
-
-    def __init__(self, path: str, cell: Cell, literal: Literal, problems: list[Problem]) -> None:
-        self._path = path
-        self._cell = cell
-        self._literal = literal
-        self._problems = problems
-
-    def _problem(self, keys: tuple[str, ...], what: str, fix: str, name: str) -> None:
-        where = self._cell.where(self._path, self._literal.line_of(*keys))
-        self._problems.append(Problem(where, f"{'.'.join(keys)}: {what}", fix, name))
-
-    def unknown_keys(self, declared: Mapping[str, Json]) -> None:
-        for key in declared:
-            if key not in KEYS:
-                self._problem(
-                    (key,), "op_parameters has no such key", suggest(key, KEYS), "unknown-key"
-                )
-
-    def text(self, key: str, value: Json) -> str:
-        if isinstance(value, str):
-            return value
-        self._problem((key,), f"{value!r} is no text", f'write "{key}": "..."', "wrong-type")
-        return ""
-
-    def names(self, key: str, value: Json, *, identifiers: bool = True) -> dict[str, str]:
-        """A mapping of names to text, such as ``ins``; entries that are none are left out."""
-        if not isinstance(value, dict):
-            fix = f'write "{key}": {{"name": "..."}}'
-            self._problem((key,), f"{value!r} is no dict of names", fix, "wrong-type")
-            return {}
-        good: dict[str, str] = {}
-        for name, text in value.items():
-            if identifiers and not is_identifier(name):
-                fix = f"name it '{to_identifier(name)}'"
-                self._problem((key, name), "the name is no identifier", fix, "no-identifier")
-            elif not isinstance(text, str):
-                self._problem((key, name), f"{text!r} is no text", "write it as text", "wrong-type")
-            else:
-                good[name] = text
-        return good
-
-    def steps(self, key: str, value: Json) -> tuple[str, ...]:
-        """A list of catalog paths of steps."""
-        if not isinstance(value, list):
-            fix = f'write "{key}": ["stage.notebook"]'
-            self._problem((key,), f"{value!r} is no list of steps", fix, "wrong-type")
-            return ()
-        good: list[str] = []
-        for i, name in enumerate(value):
-            if isinstance(name, str) and name.count(".") == 1:
-                good.append(name)
-                continue
-            fix = "write it as 'stage.notebook'"
-            self._problem((key, str(i)), f"{name!r} is no catalog path of a step", fix, "no-path")
-        return tuple(good)
-
-    def check_ins(self, ins: dict[str, str]) -> None:
-        for name, source in list(ins.items()):
-            if len(source.split(".")) != _CATALOG_PATH_PARTS or not all(source.split(".")):
-                what = f"'{source}' is no catalog path of an artefact"
-                fix = "write it as 'stage.notebook.artefact'"
-                self._problem(("ins", name), what, fix, "no-path")
-                del ins[name]
-
-    def check_outs(self, outs: dict[str, str]) -> None:
-        seen: dict[str, str] = {}
-        for name, file in list(outs.items()):
-            if not _FILE_NAME.fullmatch(file) or file.casefold() in RESERVED_FILES:
-                reserved = file.casefold() in RESERVED_FILES
-                what = f"'{file}' is " + (
-                    "a name of the store's own" if reserved else "no file name"
-                )
-                fix = "give a plain file name with a suffix, such as 'model.joblib'"
-                self._problem(("outs", name), what, fix, "no-file-name")
-                del outs[name]
-            elif file.casefold() in seen:
-                what = f"'{file}' is also the file of outs.{seen[file.casefold()]}"
-                self._problem(("outs", name), what, "give each out a file of its own", "same-file")
-            else:
-                seen[file.casefold()] = name
-
-
-def is_identifier(name: str) -> bool:
-    """Whether a name can be part of a catalog path: a Python identifier in ASCII, no keyword."""
-    import keyword
-
-    return name.isidentifier() and name.isascii() and not keyword.iskeyword(name)
-
-
-def to_identifier(name: str) -> str:
-    """The nearest identifier, for a message."""
-    text = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "name"
-    text = f"_{text}" if text[0].isdigit() else text
-    return text if is_identifier(text) else f"{text}_"

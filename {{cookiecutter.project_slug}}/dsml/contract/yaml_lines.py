@@ -13,6 +13,21 @@ Keys = tuple[str, ...]
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+class _Loader(LOADER):  # type: ignore[misc]  # which of the two is known when it runs
+    """Says where a date stands that is none."""
+
+    def construct_yaml_timestamp(self, node: yaml.ScalarNode) -> Any:
+        """A date or a time."""
+        try:
+            return super().construct_yaml_timestamp(node)
+        except ValueError as error:
+            what = f"{node.value} is no date: {error}"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from None
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_timestamp)
+
+
 @dataclass
 class YamlDocument:
     """A parsed document: its value, the line of each key path, keys that stand twice."""
@@ -35,7 +50,7 @@ def load_yaml(text: str) -> YamlDocument:
     Raises:
         yaml.YAMLError: the text is no YAML.
     """
-    loader = LOADER(text)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         document = YamlDocument(None)
