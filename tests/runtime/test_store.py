@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +19,7 @@ from hypothesis import strategies as st
 
 from dsml.contract.catalog import read_catalog
 from dsml.contract.problem import ProjectError
-from dsml.store import Attempt, Input, Layout, Manifest, Output, StepRun, Store, Value
+from dsml.store import Attempt, Curve, Input, Layout, Manifest, Output, StepRun, Store, Value
 from dsml.store.publish import measure
 
 from .projects import PROJECT_FOLDER, Step, broken_artefacts, leftovers, write_project
@@ -163,6 +168,26 @@ def test_the_folder_of_a_run_stays_while_another_step_of_it_is_staged(store):
     assert not list(store.work.glob(".staging"))
 
 
+def test_attempts_are_staged_while_others_that_end_remove_the_empty_folders_above(new_local):
+    store, over = new_local(), threading.Event()
+
+    def end_others():
+        while not over.is_set():
+            for folder in (store.work / ".staging" / FIT.run_id, store.work / ".staging"):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            time.sleep(0.0001)  # with none, nothing else gets a chance
+
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(end_others)
+        try:
+            for _ in range(300):
+                store.unstage(store.stage(FIT, 1))
+        finally:
+            over.set()
+        ended.result()
+
+
 def test_staging_an_attempt_again_begins_with_nothing(store):
     (store.stage(FIT, 1).outs / "old.bin").write_bytes(b"of an attempt that was killed")
     assert list(store.stage(FIT, 1).outs.iterdir()) == []
@@ -241,11 +266,28 @@ def test_an_out_that_the_newest_run_does_not_have_is_not_found(store):
     assert store.resolve("train.fit.curve", FIT.of_run("now")) is None
 
 
-def test_an_out_that_this_run_does_not_have_comes_from_the_newest(store):
-    publish(store, FIT.of_run("mine"), at(1), model=b"1")
-    publish(store, FIT.of_run("newer"), at(2), model=b"1", curve=b"2")
-    found = store.resolve("train.fit.curve", StepRun("score.it", "baseline", "mine"))
-    assert found.run_id == "newer"
+def test_an_out_that_this_run_has_left_out_is_not_taken_from_another(store):
+    publish(store, FIT.of_run("other"), at(1), model=b"1", curve=b"2")
+    publish(store, FIT.of_run("mine"), at(2), model=b"1")
+    assert store.resolve("train.fit.curve", StepRun("score.it", "baseline", "mine")) is None
+
+
+def test_what_this_run_does_not_have_comes_from_the_run_that_it_carries_on(store):
+    publish(store, FIT.of_run("first"), at(1), model=b"1")
+    publish(store, FIT.of_run("newer"), at(2), model=b"2")
+    reader = StepRun("score.it", "baseline", "second")
+    assert store.resolve("train.fit.model", reader, ["first"]).run_id == "first"
+    assert store.resolve("train.fit.model", reader).run_id == "newer"
+
+
+def test_what_has_lost_the_files_that_it_took_over_is_not_found(store):
+    publish(store, FIT.of_run("run-1"), at(1), model=b"1")
+    taken = publish(store, FIT.of_run("run-2"), at(2), model=b"2")
+    later = at(3)
+    store.record(replace(taken, run_id="run-3", cached="run-2", started=later, ended=later))
+    assert store.newest("train.fit", "baseline").run_id == "run-3"
+    store.path(FIT.of_run("run-2"), "manifest.json").unlink()
+    assert store.newest("train.fit", "baseline").run_id == "run-1"
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -268,6 +310,17 @@ def test_a_remote_file_is_fetched_once_for_each_content(new_memory):
     reader.path(FIT, "model.bin").unlink()
     assert reader.fetch(found, FIT) == local
     assert [path.name for path in reader.work.rglob("*") if path.is_file()] == ["model.bin"]
+
+
+def test_threads_that_want_the_same_remote_file_at_once_all_get_it(new_memory):
+    content = b"weights" * 100_000
+    publish(new_memory(work="writer"), FIT, model=content)
+    for attempt in range(20):
+        reader = new_memory(work=f"reader {attempt}")
+        found = reader.resolve("train.fit.model", FIT)
+        with ThreadPoolExecutor(8) as pool:
+            got = [pool.submit(reader.fetch, found, FIT) for _ in range(8)]
+        assert all(future.result().read_bytes() == content for future in got)
 
 
 def test_the_writer_of_a_remote_file_need_not_fetch_it(new_memory):
@@ -340,6 +393,7 @@ MANIFESTS = st.builds(
     executed=NAMES,
     logged=named(SCALARS),
     metrics=named(FINITE | NAMES),
+    curves=named(st.builds(Curve, st.integers(2), st.none() | FINITE, st.none() | FINITE)),
 )
 ATTEMPTS = st.builds(
     Attempt,

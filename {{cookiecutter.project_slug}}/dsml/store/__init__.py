@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dsml.store.manifest import Attempt, Input, Manifest, Output, Value
+from dsml.store.manifest import Attempt, Curve, Input, InstanceRun, Manifest, Output, Plan, Value
 from dsml.store.paths import Layout, StepRun
 from dsml.store.publish import Staging, Store
 
 __all__ = [
     "Attempt",
+    "Curve",
     "Input",
+    "InstanceRun",
     "Layout",
     "Manifest",
     "Output",
+    "Plan",
     "Staging",
     "StepRun",
     "Store",

@@ -5,13 +5,17 @@ Both are JSON. Times are UTC in ISO 8601, sizes are bytes, hashes are sha256 in 
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dsml.store.paths import StepRun
+
 VERSION = 1
 MANIFEST_FILE = "manifest.json"
+PLAN_FILE = "plan.json"
 ATTEMPT_FILE = "attempt.json"
 ATTEMPTS_FOLDER = "attempts"
 # What is kept of every attempt, beside its record.
@@ -24,7 +28,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 @dataclass(frozen=True)
 class Value:
-    """A parameter's value and where it came from: default, experiment or run."""
+    """A parameter's value and where it came from: default, experiment, run or map."""
 
     value: Json
     source: str
@@ -32,9 +36,12 @@ class Value:
 
 @dataclass(frozen=True)
 class Input:
-    """An artefact that a step read: its catalog path, the run that published it, its content.
+    """An artefact that a step read: its catalog path, where it was published, its content.
 
     ``published`` is when that was, empty where it is not known; it says nothing of the content.
+    Of a step that is mapped ``parts`` holds the artefact of each instance by its key, in the order
+    of the map; ``file`` is empty then, ``bytes`` their sum and ``sha256`` that of all of theirs.
+    ``values`` holds the parameters that made an instance what it is.
     """
 
     path: str
@@ -43,24 +50,106 @@ class Input:
     bytes: int
     sha256: str
     published: str = field(default="", compare=False)
+    partition: str | None = None
+    instance: str | None = None
+    values: Mapping[str, Json] = field(default_factory=dict)
+    parts: Mapping[str, Input] | None = None
+
+    @classmethod
+    def of_parts(cls, path: str, run_id: str, parts: Mapping[str, Input]) -> Input:
+        """What has been published by several, as one."""
+        whole = Output.of_parts(
+            {key: Output(part.file, part.bytes, part.sha256) for key, part in parts.items()}
+        )
+        newest = max((part.published for part in parts.values()), default="")
+        return cls(path, run_id, "", whole.bytes, whole.sha256, newest, parts=parts)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Input:
+        """Read what ``asdict`` made."""
+        known = {name: value for name, value in raw.items() if name in cls.__dataclass_fields__}
+        if known.get("parts") is not None:
+            known["parts"] = {key: cls.from_dict(part) for key, part in known["parts"].items()}
+        return cls(**known)
 
 
 @dataclass(frozen=True)
 class Output:
-    """An artefact that a step published."""
+    """An artefact that a step published; ``parts`` holds that of each instance of a mapped one."""
 
     file: str
     bytes: int
     sha256: str
+    parts: Mapping[str, Output] | None = None
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Output:
+        """Read what ``asdict`` made."""
+        parts = raw.get("parts")
+        read = None if parts is None else {key: cls.from_dict(part) for key, part in parts.items()}
+        return cls(raw["file"], raw["bytes"], raw["sha256"], read)
+
+    @classmethod
+    def of_parts(cls, parts: Mapping[str, Output]) -> Output:
+        """What the instances of a step have published, as one."""
+        digest = hashlib.sha256()
+        for key, part in parts.items():  # in their order, which is what a consumer sees
+            digest.update(f"{key}\0{part.sha256}\n".encode())
+        return cls("", sum(part.bytes for part in parts.values()), digest.hexdigest(), parts)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric with more than one point: how many, the smallest and the largest.
+
+    NaN and infinities count as points only; where there is nothing else the two are None.
+    """
+
+    points: int
+    min: float | None
+    max: float | None
+
+
+@dataclass(frozen=True)
+class InstanceRun:
+    """An instance of a mapped step: its parameters, and the run that has its files."""
+
+    run_id: str
+    values: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a mapped step is run for: key → parameters; and the inputs that all of them read."""
+
+    instances: Mapping[str, Mapping[str, Json]]
+    inputs: Mapping[str, Input]
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """The plan as it is written."""
+        return _json_of(self)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Plan:
+        """Read a plan."""
+        raw = json.loads(text)
+        return cls(raw["instances"], _inputs(raw["inputs"]), raw["version"])
 
 
 @dataclass(frozen=True)
 class Manifest:
     """Everything about one published step of one run. A run folder without it does not exist.
 
-    ``code`` is the sha256 of the notebook's code cells, ``attempts`` counts those that it took,
-    ``executed`` is the executed notebook's path below the run's folder, ``metrics`` holds the
-    last logged value of each metric, as text where it is NaN or infinite.
+    ``code`` is the sha256 of the notebook's code, ``attempts`` counts those that it took,
+    ``executed`` is the executed notebook's path below the run's folder. ``logged`` holds the facts
+    that were logged, ``metrics`` the value of each metric at its last step, as text where it is
+    NaN or infinite, ``curves`` those that have more points, ``files`` the files' names in the
+    attempt's folder ``logged``. ``checks`` is what came out of the checks on the outs,
+    ``fingerprint`` the sha256 of all that the outputs depend on. ``cached`` names the run that has
+    the files, where an equal fingerprint made it needless to run the step. Of a mapped step
+    ``instances`` holds the run of each instance; each has a manifest of its own, which names its
+    ``instance``.
     """
 
     step: str
@@ -79,17 +168,37 @@ class Manifest:
     executed: str
     logged: Mapping[str, Json] = field(default_factory=dict)
     metrics: Mapping[str, float | str] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    checks: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    fingerprint: str = ""
+    cached: str = ""
+    instance: str | None = None
+    instances: Mapping[str, InstanceRun] | None = None
     version: int = VERSION
+
+    @property
+    def address(self) -> StepRun:
+        """The step in the run that this is the manifest of."""
+        return StepRun(self.step, self.experiment, self.run_id, self.partition, self.instance)
+
+    @property
+    def origin(self) -> StepRun:
+        """Where the files are: here, or in the run whose results this one took over."""
+        return self.address.of_run(self.cached or self.run_id)
 
     def to_json(self) -> str:
         """The manifest as it is written."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        return _json_of(self)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
         """Read a manifest; fields of a newer version are passed over."""
         known = _known(cls, text)
-        known["outputs"] = {name: Output(**v) for name, v in known["outputs"].items()}
+        known["outputs"] = {name: Output.from_dict(v) for name, v in known["outputs"].items()}
+        known["curves"] = {n: Curve(**v) for n, v in known.get("curves", {}).items()}
+        if known.get("instances") is not None:
+            known["instances"] = {k: InstanceRun(**v) for k, v in known["instances"].items()}
         return cls(**known)
 
 
@@ -98,7 +207,11 @@ class Attempt:
     """One attempt at a step, kept whether it passed or not.
 
     ``status`` is passed, failed or cancelled; ``error`` is the message a user was shown; ``code``
-    is the sha256 of the notebook's code cells.
+    is the sha256 of the step's code and of the project's modules that it imports. ``exception``
+    and ``traceback`` tell what a cell raised. ``cpu_seconds`` and ``peak_memory`` (bytes) are those
+    of the kernel with all that it has started, None where they were not measured; ``cells`` says
+    of each cell by its number when it was ``started`` and how many ``seconds`` it took. ``timeout``
+    is the deadline in seconds, ``process`` the one that runs the attempt, as host:pid:start.
     """
 
     step: str
@@ -113,11 +226,24 @@ class Attempt:
     parameters: Mapping[str, Value]
     inputs: Mapping[str, Input]
     code: str = ""
+    instance: str | None = None
+    exception: str = ""
+    traceback: str = ""
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+    cells: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    timeout: float | None = None
+    process: str = ""
     version: int = VERSION
+
+    @property
+    def address(self) -> StepRun:
+        """The step in the run that this was an attempt at."""
+        return StepRun(self.step, self.experiment, self.run_id, self.partition, self.instance)
 
     def to_json(self) -> str:
         """The record as it is written."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        return _json_of(self)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Attempt:
@@ -129,5 +255,13 @@ def _known(cls: type[Manifest | Attempt], text: str | bytes) -> dict[str, Any]:
     raw: dict[str, Any] = json.loads(text)
     known = {key: value for key, value in raw.items() if key in cls.__dataclass_fields__}
     known["parameters"] = {name: Value(**v) for name, v in known["parameters"].items()}
-    known["inputs"] = {name: Input(**v) for name, v in known["inputs"].items()}
+    known["inputs"] = _inputs(known["inputs"])
     return known
+
+
+def _inputs(raw: Mapping[str, Any]) -> dict[str, Input]:
+    return {name: Input.from_dict(value) for name, value in raw.items()}
+
+
+def _json_of(record: Manifest | Attempt | Plan) -> str:
+    return json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n"

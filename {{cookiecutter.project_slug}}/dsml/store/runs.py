@@ -1,0 +1,127 @@
+"""What is kept of a run as a whole: its record, and a note of every attempt that it has begun.
+
+All of it lies in ``.runs/<run id>/`` below the storage: ``run.json``, ``trace.json`` and the notes
+in ``begun/``. The notes tell where the records of a run are without a look at the whole storage,
+and what was under way when a run was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from upath import UPath
+
+from dsml.store.manifest import Attempt, Json, Manifest
+from dsml.store.publish import Store
+
+RUNS_FOLDER = ".runs"
+RUN_FILE = "run.json"
+TRACE_FILE = "trace.json"
+_BEGUN_FOLDER = "begun"
+
+RUNNING, CACHED = "running", "cached"  # of a note, beside the statuses of attempts
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run. Times are UTC in ISO 8601; ``ended`` is empty until it ends, as in a killed run.
+
+    ``status`` is running, passed, failed or cancelled. ``steps`` holds what was to be run, each
+    step with those of the others that it waits for. ``started_by`` says whether that was the
+    command line, the UI, a schedule, a sensor or a backfill, ``process`` which process executes it
+    (host:pid:start). ``git`` and ``ci`` are the facts that are known of the code and of the job.
+    """
+
+    run_id: str
+    project: str
+    pipeline: str
+    experiment: str
+    partition: str | None
+    started: str
+    ended: str = ""
+    status: str = RUNNING
+    parent: str = ""
+    started_by: str = ""
+    user: str = ""
+    process: str = ""
+    steps: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    git: Mapping[str, Json] = field(default_factory=dict)
+    ci: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The record as it is written."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> RunRecord:
+        """Read a record; fields of a newer version are passed over."""
+        raw: dict[str, Any] = json.loads(text)
+        return cls(**{key: raw[key] for key in cls.__dataclass_fields__ if key in raw})
+
+
+def run_path(store: Store, run_id: str, file: str) -> UPath:
+    """Where a file of a run as a whole lies."""
+    return store.root.joinpath(RUNS_FOLDER, run_id, file)
+
+
+def keep_run(store: Store, record: RunRecord) -> None:
+    """Write the record of a run, as it stands now."""
+    store.write(run_path(store, record.run_id, RUN_FILE), record.to_json())
+
+
+def read_run(store: Store, run_id: str) -> RunRecord | None:
+    """The record of a run; None where nothing has written one."""
+    try:
+        return RunRecord.from_json(run_path(store, run_id, RUN_FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def run_ids(store: Store) -> list[str]:
+    """The ids of all runs that have left something, in no order."""
+    return [path.name for path in _listed(store.root / RUNS_FOLDER)]
+
+
+def note_cached(store: Store, manifest: Manifest) -> None:
+    """Note that a step need not be run, since ``manifest`` takes over what there was."""
+    record = Attempt(
+        step=manifest.step,
+        run_id=manifest.run_id,
+        experiment=manifest.experiment,
+        partition=manifest.partition,
+        number=0,
+        status=CACHED,
+        error="",
+        started=manifest.started,
+        ended=manifest.ended,
+        parameters=manifest.parameters,
+        inputs=manifest.inputs,
+        code=manifest.code,
+        instance=manifest.instance,
+    )
+    note(store, record)
+
+
+def note(store: Store, record: Attempt) -> None:
+    """Note that an attempt begins; ``record`` holds what is known of it now."""
+    name = f"{record.address.label}.{record.number}.json"
+    path = run_path(store, record.run_id, _BEGUN_FOLDER) / name
+    store.write(path, record.to_json())
+
+
+def noted(store: Store, run_id: str) -> list[UPath]:
+    """The notes of a run, in no order; each holds an ``Attempt`` as it was at its beginning."""
+    found = _listed(run_path(store, run_id, _BEGUN_FOLDER))
+    return [path for path in found if not path.name.startswith(".")]
+
+
+def _listed(folder: UPath) -> Iterable[UPath]:
+    def paths() -> Iterator[UPath]:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            yield from folder.iterdir()
+
+    return paths()
