@@ -8,29 +8,35 @@ it is worked out from the catalog and the artefact store.
 from __future__ import annotations
 
 import logging
-import math
 import os
-import re
-import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from dsml.step.logs import Logs
 from dsml.step.names import Names
+from dsml.step.record import Record, record_in
+from dsml.step.spans import SPANS_FILE
 
-Emit = Callable[[dict[str, Any]], None]
-_FILE_NAME = re.compile(r"[\w][\w.+ -]*")
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+LocalPaths = str | Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Setting:
     """What a context is made of; the runner sends it as JSON, a notebook by hand works it out.
 
-    ``ins`` and ``outs`` hold local paths, ``sources`` says for each parameter in ``config``
-    whether it comes from the notebook's default, the experiment or the run. ``inputs`` holds what
-    the manifest records of each in: catalog path, run, bytes, sha256, when it was published.
+    ``ins`` and ``outs`` hold local paths (an in of a mapped step one for each instance),
+    ``sources`` says for each parameter in ``config`` whether it comes from the notebook's default,
+    the experiment, the run or the map. ``inputs`` holds what the manifest records of each in:
+    catalog path, run, bytes, sha256, when it was published. ``instance`` is the key of this one.
+    ``logged`` is the folder of what is logged. ``partition_window`` says in ISO 8601 when a
+    partition of time begins and ends.
     """
 
     step: str
@@ -40,28 +46,36 @@ class Setting:
     retry_number: int
     config: Mapping[str, Any]
     sources: Mapping[str, str]
-    ins: Mapping[str, str]
+    ins: Mapping[str, LocalPaths]
     outs: Mapping[str, str]
     logged: str
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    instance: str | None = None
+    partition_window: Sequence[str] | None = None
 
 
 @dataclass
-class Context:
+class Context(Logs):
     """What ``get_context`` returns.
 
     ``config`` holds the parameters, ``ins`` and ``outs`` the paths of the declared artefacts; all
-    three are read as ``context.ins.train`` or ``context.ins["train"]``.
+    three are read as ``context.ins.train`` or ``context.ins["train"]``. An in of a mapped step is
+    a dict of paths, by the keys of its instances; ``instances`` says by the same keys what
+    parameters each had: ``context.instances.model["100"]["n_train"]``. One of a step with
+    partitions, where this step has none, is a dict of paths by the keys of these.
     """
 
     setting: Setting
     log: logging.Logger
-    emit: Emit = field(repr=False)
+    record: Record = field(repr=False)
 
     def __post_init__(self) -> None:
         self.config: Names[Any] = Names("parameter", dict(self.setting.config))
-        self.ins: Names[Path] = Names("in", _paths(self.setting.ins))
-        self.outs: Names[Path] = Names("out", _paths(self.setting.outs))
+        self.ins: Names[Any] = Names("in", {k: _paths(v) for k, v in self.setting.ins.items()})
+        self.outs: Names[Path] = Names("out", {k: Path(v) for k, v in self.setting.outs.items()})
+        self.instances: Names[dict[str, Mapping[str, Any]]] = Names(
+            "in of a mapped step", _instances(self.setting.inputs)
+        )
 
     @property
     def op_config(self) -> Names[Any]:
@@ -89,12 +103,38 @@ class Context:
         return self.setting.partition_key
 
     @property
+    def partition_window(self) -> tuple[datetime, datetime] | None:
+        """When the partition begins and ends, with the offset from UTC; None for one of a list."""
+        window = self.setting.partition_window
+        if window is None:
+            return None
+        start, end = map(datetime.fromisoformat, window)
+        return start, end
+
+    @property
+    def instance(self) -> str | None:
+        """The key of this instance where the step is mapped, else None."""
+        return self.setting.instance
+
+    @property
     def retry_number(self) -> int:
         """How many attempts at this step have failed before, in this run."""
         return self.setting.retry_number
 
+    @property
+    def tracer(self) -> Tracer:
+        """A tracer of OpenTelemetry; its spans are part of the run's trace, below this attempt.
+
+        From its first use on, libraries that make spans by OpenTelemetry write them there, too.
+        """
+        from dsml.step.tracer import open_tracer  # OpenTelemetry is slow, and few need it
+
+        return open_tracer(self.step, Path(self.setting.logged).with_name(SPANS_FILE))
+
     def load(self, name: str) -> Any:
         """Read an in (or an out that this notebook has written) by the suffix of its file.
+
+        Of a mapped step it gives a dict: the object of each instance by its key.
 
         Raises:
             KeyError: the step has neither an in nor an out of that name.
@@ -102,9 +142,10 @@ class Context:
         """
         from dsml.step import formats
 
-        return formats.load(
-            self.outs[name] if name not in self.ins and name in self.outs else self.ins[name]
-        )
+        path = self.outs[name] if name not in self.ins and name in self.outs else self.ins[name]
+        if isinstance(path, dict):
+            return {key: formats.load(part) for key, part in path.items()}
+        return formats.load(path)
 
     def save(self, name: str, obj: Any) -> None:
         """Write an out by the suffix of its file.
@@ -118,58 +159,6 @@ class Context:
 
         formats.save(obj, self.outs[name])
 
-    def log_metric(self, name: str, value: float, step: int | None = None) -> None:
-        """Log a figure of merit; ``step`` numbers the points of a curve. The last value counts.
-
-        Raises:
-            TypeError: the value is no number.
-        """
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise TypeError(f"metric '{name}': {value!r} is no number") from None
-        if not math.isfinite(number):
-            self.log.warning("metric '%s' is %s", name, number)
-        shown = number if math.isfinite(number) else str(number)
-        self.emit({"kind": "metric", "name": str(name), "value": shown, "step": step})
-
-    def log_param(self, name: str, value: bool | float | str | None) -> None:
-        """Log a fact about the run that is no parameter of the notebook, such as a row count."""
-        if not isinstance(value, bool | int | float | str | None):
-            value = str(value)
-        self.emit({"kind": "param", "name": str(name), "value": value})
-
-    def log_text(self, name: str, text: str) -> None:
-        """Keep a text beside the executed notebook, as ``<name>`` or ``<name>.txt``."""
-        file = self._logged_file(name, ".txt")
-        file.write_text(text, encoding="utf-8")
-        self._emit_file(name, file)
-
-    def log_figure(self, name: str, figure: Any) -> None:
-        """Keep a picture (matplotlib, or anything with ``save``) as ``<name>.png``."""
-        from dsml.step import formats
-
-        file = self._logged_file(name, ".png")
-        formats.save(figure, file)
-        self._emit_file(name, file)
-
-    def log_artefact(self, path: str | os.PathLike[str], name: str | None = None) -> None:
-        """Keep a copy of any file beside the executed notebook."""
-        source = Path(path)
-        file = self._logged_file(name or source.name, source.suffix)
-        shutil.copyfile(source, file)
-        self._emit_file(name or source.name, file)
-
-    def _logged_file(self, name: str, suffix: str) -> Path:
-        if not _FILE_NAME.fullmatch(name):
-            raise ValueError(f"'{name}' is no file name; use letters, digits, '_', '-' and '.'")
-        folder = Path(self.setting.logged)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / (name if Path(name).suffix else name + suffix)
-
-    def _emit_file(self, name: str, file: Path) -> None:
-        self.emit({"kind": "file", "name": name, "file": file.name})
-
     def __repr__(self) -> str:
         from dsml.step.table import as_text
 
@@ -182,8 +171,18 @@ class Context:
         return as_html(self.setting)
 
 
-def _paths(values: Mapping[str, str]) -> dict[str, Path]:
-    return {name: Path(path) for name, path in values.items()}
+def _paths(value: LocalPaths) -> Path | dict[str, Path]:
+    if isinstance(value, str):
+        return Path(value)
+    return {key: Path(path) for key, path in value.items()}
+
+
+def _instances(inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
+    return {
+        name: {key: part["values"] for key, part in found["parts"].items()}
+        for name, found in inputs.items()
+        if found.get("parts") is not None
+    }
 
 
 def get_context(op_parameters: Mapping[str, Any], step: str | None = None) -> Context:
@@ -208,9 +207,18 @@ def get_context(op_parameters: Mapping[str, Any], step: str | None = None) -> Co
     manager = stock_manager()
     if manager is not None:
         return stock_context(manager, namespace)
-    setting = standalone_setting(op_parameters, step, namespace)
+    return open_context(lambda: standalone_setting(op_parameters, step, namespace))
+
+
+def open_context(by_hand: Callable[[], Setting]) -> Context:
+    """The context that a runner hands over; where there is none, one of the setting ``by_hand``."""
+    if "DAGSTER_PIPES_CONTEXT" in os.environ:
+        return _from_pipes()
+    setting = by_hand()
     log = _console_log(setting.step)
-    return Context(setting, log, lambda record: log.info("%s", _shown(record)))
+    record = Record(Path(setting.logged), lambda line: log.info("%s", line))
+    record.begin_anew()
+    return Context(setting, log, record)
 
 
 def _from_pipes() -> Context:
@@ -218,7 +226,7 @@ def _from_pipes() -> Context:
 
     pipes = open_dagster_pipes()
     setting = Setting(**pipes.extras["setting"])
-    return Context(setting, pipes.log, pipes.report_custom_message)
+    return Context(setting, pipes.log, record_in(setting.logged))
 
 
 def _console_log(step: str) -> logging.Logger:
@@ -230,8 +238,3 @@ def _console_log(step: str) -> logging.Logger:
         log.setLevel(logging.INFO)
         log.propagate = False
     return log
-
-
-def _shown(record: Mapping[str, Any]) -> str:
-    value = record.get("value", record.get("file"))
-    return f"{record['kind']} {record['name']} = {value}"

@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dsml.store.manifest import Json
+if TYPE_CHECKING:
+    from dsml.store.manifest import Json
 
 _NAME = re.compile(r"^[A-Za-z0-9._-]+")
+_CREDENTIALS = re.compile(r"^(\w+://)[^/@]*@")  # user and password, or a token
 _GIT_TIMEOUT = 10  # seconds
 
 
@@ -30,6 +33,14 @@ def git_facts(root: Path) -> dict[str, Json]:
         return {}
     changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".")
     return {"commit": commit, "dirty": bool(changed)}
+
+
+def git_origin(root: Path) -> dict[str, Json]:
+    """The branch that is checked out, and where the repository comes from, as far as known."""
+    branch = _git(root, "symbolic-ref", "--short", "--quiet", "HEAD")
+    url = _CREDENTIALS.sub(r"\1", _git(root, "remote", "get-url", "origin") or "")
+    found: dict[str, Json] = {"branch": branch, "url": url}
+    return {name: value for name, value in found.items() if value}
 
 
 def _git(root: Path, *arguments: str) -> str | None:

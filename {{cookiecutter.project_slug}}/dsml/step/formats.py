@@ -38,6 +38,11 @@ def save(obj: Any, path: Path) -> None:
     _format(path).save(obj, path)
 
 
+def is_known(path: Path) -> bool:
+    """Whether files with that suffix are read and written here."""
+    return path.suffix.lower() in FORMATS
+
+
 def _format(path: Path) -> Format:
     suffix = path.suffix.lower()
     if suffix in (".pkl", ".pickle"):

@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from dsml.contract.catalog import CATALOG_FILE, Pipeline
+from dsml.contract.fanout import lists_of
 from dsml.contract.figures import age, short_id
+from dsml.contract.partitions import Partitions
 from dsml.contract.problem import Problem, ProjectError, Where, errors, suggest_run
 from dsml.contract.project import STAGES_FOLDER, Project, read_project
-from dsml.contract.selection import is_plain, select
+from dsml.contract.selection import possible_steps_of, select
 from dsml.contract.spec import StepSpec
+from dsml.step.context import LocalPaths
 from dsml.store.manifest import Attempt, Input, Manifest
 from dsml.store.paths import StepRun
-from dsml.store.publish import Store, measure
+from dsml.store.publish import Store, input_of, measure
 
 RUN = "DSML_RUN"
 ATTEMPT = "DSML_ATTEMPT"
+EACH_RUN = "*"  # in the place of a run's id: each partition is of its own
+_Missing = tuple[str, str, str]  # the key that it stands under, its name, its catalog path
 _RUN_ID = re.compile(r"[\w.-]+")
 
 
 def find_inputs(
-    root: Path, store: Store, spec: StepSpec, address: StepRun, *, pinned: bool = False
+    root: Path,
+    store: Store,
+    spec: StepSpec,
+    address: StepRun,
+    *,
+    pinned: bool = False,
+    lineage: Sequence[str] = (),
+    lists: bool = False,
+    partitions: Mapping[str, Partitions] | None = None,
 ) -> dict[str, Input]:
     """The artefacts that the ins of a step mean: of the run at ``address``, else the newest.
+
+    They are of the same partition. Of a step that has no partitions there is but one, and a step
+    without any reads all there are of one that has some.
 
     Args:
         root: the project's folder.
@@ -33,70 +50,109 @@ def find_inputs(
         spec: the step.
         address: the step in the run that reads them.
         pinned: take only what that run has published.
+        lineage: the runs that this one carries on, the nearest first.
+        lists: not the ins, but the artefacts that list what a mapped step is run for.
+        partitions: those of each step that has any.
 
     Raises:
         ProjectError: naming all that are missing, and what to run first.
     """
-    found = {name: store.resolve(source, address) for name, source in spec.ins.items()}
-    there = {n: f for n, f in found.items() if f and (not pinned or f.run_id == address.run_id)}
-    missing = [name for name in spec.ins if name not in there]
+    wanted = dict(lists_of(spec.map)) if lists else spec.ins
+    resolve = _Resolver(store, address, lineage, partitions or {})
+    found = {name: resolve(source) for name, source in wanted.items()}
+    runs = (address.run_id, EACH_RUN)
+    there = {name: f for name, f in found.items() if f and (not pinned or f.run_id in runs)}
+    key = "map" if lists else "ins"
+    missing = [(key, name, wanted[name]) for name in wanted if name not in there]
     if missing and pinned:
         raise ProjectError([_not_in_run(spec, missing, address.run_id)])
     if missing:
-        raise ProjectError(_not_published(read_project(root), spec, missing, address.experiment))
+        raise ProjectError(_not_published(read_project(root), spec, missing, address))
     return there
 
 
-def _not_in_run(spec: StepSpec, missing: list[str], run_id: str) -> Problem:
-    what = f"{_listed(spec, missing)} not been published in run {run_id}"
+@dataclass(frozen=True)
+class _Resolver:
+    """Finds what the step at ``address`` reads."""
+
+    store: Store
+    address: StepRun
+    lineage: Sequence[str]
+    partitions: Mapping[str, Partitions]
+
+    def __call__(self, source: str) -> Input | None:
+        """The artefact that a catalog path means."""
+        theirs = self.partitions.get(_step(source))
+        if theirs is None:
+            return self.store.resolve(source, replace(self.address, partition=None), self.lineage)
+        if self.address.partition is None:
+            return self._each(source, theirs)
+        return self.store.resolve(source, self.address, self.lineage)
+
+    def _each(self, source: str, partitions: Partitions) -> Input | None:
+        """The newest artefact of each partition, in their order."""
+        step, _, out = source.rpartition(".")
+        newest = self.store.newest_each(step, self.address.experiment)
+        places = {key: partitions.position(key) for key in newest}
+        keys = sorted((p, key) for key, p in places.items() if p is not None)
+        parts = {key: input_of(newest[key], out) for _, key in keys if out in newest[key].outputs}
+        return Input.of_parts(source, EACH_RUN, parts) if parts else None
+
+
+def _not_in_run(spec: StepSpec, missing: list[_Missing], run_id: str) -> Problem:
+    what = f"{_listed(missing)} not been published in run {run_id}"
     fix = f"choose another run with {RUN}, or unset it to read the newest artefacts"
-    return Problem(spec.where("ins", missing[0]), what, fix, "missing-input")
+    return Problem(spec.where(*missing[0][:2]), what, fix, "missing-input")
 
 
 def _not_published(
-    project: Project, spec: StepSpec, missing: list[str], experiment: str
+    project: Project, spec: StepSpec, missing: list[_Missing], address: StepRun
 ) -> list[Problem]:
     """What makes the missing inputs; or why nothing can."""
-    upstream = sorted({_step(spec.ins[name]) for name in missing})
+    upstream = sorted({_step(source) for _, _, source in missing})
     stems = {f"{STAGES_FOLDER}/{name.replace('.', '/')}" for name in (spec.name, *upstream)}
     found = errors(project.problems)
     mistakes = [p for p in found if str(PurePosixPath(p.where.path).with_suffix("")) in stems]
     if mistakes:
         return mistakes
-    what = f"{_listed(spec, missing)} not been published in experiment '{experiment}'"
-    fix = _how_to_publish(project, upstream, experiment)
-    return [Problem(spec.where("ins", missing[0]), what, fix, "missing-input")]
+    partition = f", partition '{address.partition}'" if address.partition else ""
+    where = f"experiment '{address.experiment}'{partition}"
+    what = f"{_listed(missing)} not been published in {where}"
+    fix = _how_to_publish(project, upstream, address)
+    return [Problem(spec.where(*missing[0][:2]), what, fix, "missing-input")]
 
 
-def _listed(spec: StepSpec, missing: list[str]) -> str:
-    listed = ", ".join(f"ins.{name}: '{spec.ins[name]}'" for name in missing)
+def _listed(missing: list[_Missing]) -> str:
+    listed = ", ".join(f"{key}.{name}: '{source}'" for key, name, source in missing)
     return f"{listed} {'has' if len(missing) == 1 else 'have'}"
 
 
-def _how_to_publish(project: Project, upstream: list[str], experiment: str) -> str:
+def _how_to_publish(project: Project, upstream: list[str], address: StepRun) -> str:
     """One command line that runs ``upstream`` with all that is above it."""
     catalog = project.catalog
     above = select([f"+{name}" for name in upstream], project.steps).steps
-    drafts = sorted(project.steps[name].path for name in above - set(catalog.register))
+    drafts = sorted(project.steps[name].path for name in above - project.registered.keys())
     commands = [f"dsml register {' '.join(drafts)}"] if drafts else []
     left = set(upstream)
-    for name, pipeline in catalog.pipelines.items():
-        here = sorted(left & _steps_of(pipeline, project))
+    for pipeline in catalog.pipelines.values():
+        here = sorted(left & possible_steps_of(pipeline, project.steps))
         left -= set(here)
         if here:
-            named = "" if name == catalog.default_pipeline else f" {name}"
-            selected = ",".join(f"+{step}" for step in here)
-            commands.append(f"dsml run{named} --experiment {experiment} --select {selected}")
+            commands.append(_command(project, pipeline, here, address))
     if left:
         where = f"pipelines.{catalog.default_pipeline}.select in {CATALOG_FILE}"
         return f"no pipeline runs {', '.join(sorted(left))}: add it to {where}"
     return f"run {'it' if len(upstream) == 1 else 'them'} first: {' && '.join(commands)}"
 
 
-def _steps_of(pipeline: Pipeline, project: Project) -> frozenset[str]:
-    if not all(map(is_plain, pipeline.select)):
-        return frozenset(project.steps)  # only Dagster can tell: let it
-    return select(pipeline.select, project.steps).steps
+def _command(project: Project, pipeline: Pipeline, steps: list[str], address: StepRun) -> str:
+    """What runs some steps of a pipeline, for one partition or, of another step's, for all."""
+    of = f"--experiment {address.experiment}"
+    if pipeline.partitions is not None and address.partition is None:
+        return f"dsml backfill {pipeline.name} {of}"
+    named = "" if pipeline.name == project.catalog.default_pipeline else f" {pipeline.name}"
+    of += f" --partition {address.partition}" if pipeline.partitions is not None else ""
+    return f"dsml run{named} {of} --select {','.join(f'+{step}' for step in steps)}"
 
 
 def find_run(store: Store, spec: StepSpec, name: str, experiment: str | None) -> Manifest | None:
@@ -141,7 +197,8 @@ def _runs(
 
 def name_attempt(attempt: Attempt) -> str:
     """What ``DSML_ATTEMPT`` holds to make a notebook read what an attempt has read."""
-    address = [attempt.experiment, attempt.step, attempt.run_id, str(attempt.number)]
+    label = attempt.address.label
+    address = [attempt.experiment, label, attempt.run_id, str(attempt.number)]
     return "/".join([*address, *filter(None, [attempt.partition])])
 
 
@@ -155,7 +212,8 @@ def find_attempt(store: Store) -> Attempt | None:
     if not name:
         return None
     experiment, step, run_id, number, partition = [*name.split("/", 4), "", "", "", "", ""][:5]
-    attempts = store.attempts(StepRun(step, experiment, run_id, partition or None)) if step else []
+    run = StepRun("", experiment, run_id, partition or None)
+    attempts = store.attempts(run.named(step)) if step else []
     found = [attempt for attempt in attempts if str(attempt.number) == number]
     if found:
         return found[0]
@@ -165,7 +223,11 @@ def find_attempt(store: Store) -> Attempt | None:
 
 
 def inputs_of_attempt(
-    root: Path, store: Store, spec: StepSpec, attempt: Attempt
+    root: Path,
+    store: Store,
+    spec: StepSpec,
+    attempt: Attempt,
+    partitions: Mapping[str, Partitions],
 ) -> dict[str, Input]:
     """The inputs that an attempt had, each with the same content as then.
 
@@ -175,26 +237,40 @@ def inputs_of_attempt(
         ProjectError: what an attempt has read is gone or has changed.
     """
     address = StepRun(attempt.step, attempt.experiment, attempt.run_id, attempt.partition)
-    kept = {n: f for n, f in attempt.inputs.items() if spec.ins.get(n) == f.path}
+    kept = recorded_inputs(store, spec, attempt.inputs, address)
+    if len(kept) == len(spec.ins):
+        return kept
+    return find_inputs(root, store, spec, address, partitions=partitions) | kept
+
+
+def recorded_inputs(
+    store: Store, spec: StepSpec, inputs: Mapping[str, Input], address: StepRun
+) -> dict[str, Input]:
+    """Those of the recorded ``inputs`` that are ins of the step, each with the same content.
+
+    Raises:
+        ProjectError: one is gone or has changed.
+    """
+    kept = {n: f for n, f in inputs.items() if spec.ins.get(n) == f.path}
     problems = [p for n, f in kept.items() for p in _changed(store, spec, n, f, address)]
     if problems:
         raise ProjectError(problems)
-    if len(kept) == len(spec.ins):
-        return kept
-    return find_inputs(root, store, spec, address) | kept
+    return kept
 
 
 def _changed(
     store: Store, spec: StepSpec, name: str, found: Input, address: StepRun
 ) -> Iterable[Problem]:
     try:
-        same = measure(store.fetch(found, address)).sha256 == found.sha256
-        what = "is no longer what the attempt has read"
+        same = all(
+            measure(store.fetch(part, address)).sha256 == part.sha256 for part in parts_of(found)
+        )
+        what = "is no longer what was read then"
     except FileNotFoundError:
         same, what = False, "has been deleted"
     if not same:
         told = f"ins.{name}: '{found.path}' of run {short_id(found.run_id)} {what}"
-        fix = "restore the file, or debug a newer run: dsml runs lists them"
+        fix = "restore the file, or take a newer run: dsml runs lists them"
         yield Problem(spec.where("ins", name), told, fix, "changed-input")
 
 
@@ -202,6 +278,19 @@ def _step(source: str) -> str:
     return source.rpartition(".")[0]
 
 
-def local_paths(store: Store, inputs: Mapping[str, Input], address: StepRun) -> dict[str, str]:
-    """Where the content of inputs can be read."""
-    return {name: str(store.fetch(found, address)) for name, found in inputs.items()}
+def parts_of(found: Input) -> Iterable[Input]:
+    """What has to be read for an input: itself, or each of its parts."""
+    return [found] if found.parts is None else found.parts.values()
+
+
+def local_paths(
+    store: Store, inputs: Mapping[str, Input], address: StepRun
+) -> dict[str, LocalPaths]:
+    """Where the content of inputs can be read; of a mapped step by the keys of its instances."""
+
+    def local(found: Input) -> LocalPaths:
+        if found.parts is None:
+            return str(store.fetch(found, address))
+        return {key: str(store.fetch(part, address)) for key, part in found.parts.items()}
+
+    return {name: local(found) for name, found in inputs.items()}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dsml.contract.catalog import Catalog, read_catalog, unknown
-from dsml.contract.cells import read_notebook
+from dsml.contract.catalog import CATALOG_FILE, Catalog, read_catalog, unknown
+from dsml.contract.cells import Json, read_notebook
+from dsml.contract.modules import Modules
 from dsml.contract.pair import is_text_notebook
+from dsml.contract.partition_problems import registered_partitions
+from dsml.contract.partitions import Partitions, iso_window
 from dsml.contract.percent import SUFFIX
-from dsml.contract.problem import Problem, ProjectError, Where, suggest
-from dsml.contract.project import DEBUG_SUFFIX, find_root, notebook_paths
+from dsml.contract.problem import Problem, ProjectError, Where, errors, suggest
+from dsml.contract.project import DEBUG_SUFFIX, find_root, notebook_paths, read_project
 from dsml.contract.spec import CONFIG_SCHEMA, StepSpec, read_spec
 from dsml.step.context import Setting
 from dsml.step.inputs import (
@@ -30,6 +34,7 @@ from dsml.store.paths import StepRun
 from dsml.store.publish import Store
 
 SCRATCH_RUN = "scratch"
+PARTITION = "DSML_PARTITION"
 
 
 def standalone_setting(
@@ -40,8 +45,9 @@ def standalone_setting(
     A script that Python itself runs ends with the message, since Python would print a traceback.
 
     Inputs are the newest published ones of the experiment in ``DSML_EXPERIMENT`` (default: the
-    first of the catalog), or those of the run in ``DSML_RUN``, or, with the parameters, those of
-    the attempt in ``DSML_ATTEMPT``; outputs go to a scratch folder.
+    first of the catalog) and of the partition in ``DSML_PARTITION``, or those of the run in
+    ``DSML_RUN``, or, with the parameters, those of the attempt in ``DSML_ATTEMPT``; outputs go to
+    a scratch folder.
     ``namespace`` holds the notebook's variables: a parameter that was changed there keeps its
     value, one that the experiment sets is set there too.
 
@@ -49,20 +55,34 @@ def standalone_setting(
         ProjectError: no project, no such step, or an upstream step that has not been run.
         SystemExit: the same, for such a script.
     """
+    script = _script(namespace)
     try:
-        return _setting(op_parameters, step, namespace)
+        root = find_root(Path.cwd().resolve() if script is None else script.parent)
+        return _setting(
+            root, lambda name: _find_step(root, op_parameters, name or step, namespace), namespace
+        )
     except ProjectError as error:
         by_python = namespace.get("__name__") == "__main__" and "get_ipython" not in namespace
-        if by_python and _script(namespace) is not None:
+        if by_python and script is not None:
             raise SystemExit(str(error)) from None
         raise
 
 
+def function_setting(file: Path, step: str | None) -> Setting:
+    """The same of a Python step; ``step`` need not be named where only one step runs the file.
+
+    Raises:
+        ProjectError: no project, no such step, or an upstream step that has not been run.
+    """
+    root = find_root(file.parent)
+    path = file.relative_to(root).as_posix()
+    return _setting(root, lambda name: _find_function(root, path, name or step), {})
+
+
 def _setting(
-    op_parameters: Mapping[str, Any], step: str | None, namespace: dict[str, Any]
+    root: Path, find: Callable[[str | None], StepSpec], namespace: dict[str, Any]
 ) -> Setting:
-    script = _script(namespace)
-    root = find_root(Path.cwd().resolve() if script is None else script.parent)
+    """The setting of the step that is found; by its name, where an attempt at it is followed."""
     problems: list[Problem] = []
     catalog = read_catalog(root, problems)
     if problems:
@@ -71,15 +91,20 @@ def _setting(
     attempt = find_attempt(store)
     if attempt is None and (_path_from_frontend(root, namespace) or "").endswith(DEBUG_SUFFIX):
         raise ProjectError([_marker_skipped()])
-    spec = _find_step(root, op_parameters, attempt.step if attempt else step, namespace)
+    spec = find(attempt.step if attempt else None)
+    partitions = registered_partitions(catalog, spec)
+    own = partitions.get(spec.name)
     if attempt is None:
-        address, pinned = _address(store, catalog, spec)
-        values: Mapping[str, Value] = _of_experiment(catalog, spec, address.experiment)
-        inputs = find_inputs(root, store, spec, address, pinned=pinned)
+        address, pinned = _address(store, catalog, spec, own)
+        values: Mapping[str, Value] = {
+            name: Value(value, "experiment")
+            for name, value in of_experiment(catalog, spec, address.experiment).items()
+        }
+        inputs = find_inputs(root, store, spec, address, pinned=pinned, partitions=partitions)
     else:
         address = StepRun(spec.name, attempt.experiment, attempt.run_id, attempt.partition)
         values = attempt.parameters
-        inputs = inputs_of_attempt(root, store, spec, attempt)
+        inputs = inputs_of_attempt(root, store, spec, attempt, partitions)
     config, sources = _config(spec, values, namespace, injected=attempt is not None)
     scratch = store.scratch(spec.name, address.experiment)
     return Setting(
@@ -94,24 +119,44 @@ def _setting(
         outs={name: str(scratch / file) for name, file in spec.outs.items()},
         logged=str(scratch / "logged"),
         inputs={name: asdict(found) for name, found in inputs.items()},
+        instance=attempt.instance if attempt else None,
+        partition_window=iso_window(own, address.partition),
     )
 
 
-def _address(store: Store, catalog: Catalog, spec: StepSpec) -> tuple[StepRun, bool]:
-    """The experiment and run to read from, and whether to read from that run alone."""
+def _address(
+    store: Store, catalog: Catalog, spec: StepSpec, partitions: Partitions | None
+) -> tuple[StepRun, bool]:
+    """The experiment, partition and run to read from, and whether to read from that run alone."""
     run, experiment = os.environ.get(RUN), os.environ.get("DSML_EXPERIMENT") or None
     if experiment and experiment not in catalog.experiments:
         raise ProjectError([unknown("experiment", experiment, catalog.experiments)])
     found = find_run(store, spec, run, experiment) if run else None
+    partition = None
+    if partitions is not None:
+        partition = (found and found.partition) or _partition(spec, partitions)
     if found is not None:
-        return StepRun(spec.name, found.experiment, found.run_id), True
-    return StepRun(spec.name, experiment or catalog.default_experiment, SCRATCH_RUN), False
+        return StepRun(spec.name, found.experiment, found.run_id, partition), True
+    experiment = experiment or catalog.default_experiment
+    return StepRun(spec.name, experiment, SCRATCH_RUN, partition), False
 
 
-def _of_experiment(catalog: Catalog, spec: StepSpec, experiment: str) -> dict[str, Value]:
+def _partition(spec: StepSpec, partitions: Partitions) -> str:
+    """The partition that ``DSML_PARTITION`` names, else the newest, or the first of a list."""
+    now = datetime.now(UTC)
+    key = os.environ.get(PARTITION) or partitions.default(now) or ""
+    if partitions.has(key, now):
+        return key
+    what = f"{spec.name} has no partition '{key}'" if key else f"{spec.name} has no partition"
+    fix = partitions.advice(key, now)
+    raise ProjectError([Problem(Where(PARTITION), what, fix, "unknown-partition")])
+
+
+def of_experiment(catalog: Catalog, spec: StepSpec, experiment: str) -> dict[str, Json]:
+    """What an experiment sets of a step that is run once; of what is mapped it sets lists."""
     known = catalog.experiments.get(experiment)  # the run may be older than the catalog
     given = known.config.get(spec.name, {}) if known else {}
-    return {name: Value(value, "experiment") for name, value in given.items()}
+    return {name: value for name, value in given.items() if name not in spec.map}
 
 
 def _find_step(
@@ -144,6 +189,27 @@ def _find_step(
     raise ProjectError([_unclear(same)])
 
 
+def _find_function(root: Path, path: str, step: str | None) -> StepSpec:
+    project = read_project(root)
+    here = {name: spec for name, spec in project.steps.items() if spec.path == path}
+    found = [spec for name, spec in here.items() if step in (None, name)]
+    if len(found) == 1:
+        return found[0]
+    if here and step is not None:
+        what, fix = f"'{step}' is no step that runs this file", suggest(step, here)
+    elif here:
+        what = f"{', '.join(here)} run this file, so it is unclear which of them is meant"
+        fix = f'write run_by_hand(step_fn, step="{next(iter(here))}")'
+    else:
+        concerned = (path, CATALOG_FILE)
+        mistakes = [p for p in errors(project.problems) if p.where.path in concerned]
+        if mistakes:
+            raise ProjectError(mistakes)
+        what = "no step runs this file"
+        fix = "give it op_parameters, or wire it in catalog.yml: pipelines.<name>.steps"
+    raise ProjectError([Problem(Where(path), what, fix, "unknown-step")])
+
+
 def _specs(root: Path, paths: Iterable[str]) -> list[StepSpec]:
     found = (_read(root, path)[0] for path in paths)
     return [spec for spec in found if spec is not None]  # another's mistake is not this one's
@@ -152,7 +218,7 @@ def _specs(root: Path, paths: Iterable[str]) -> list[StepSpec]:
 def _read(root: Path, path: str) -> tuple[StepSpec | None, list[Problem]]:
     problems: list[Problem] = []
     try:
-        return read_spec(read_notebook(root / path, path), problems), problems
+        return read_spec(read_notebook(root / path, path), problems, Modules(root)), problems
     except ProjectError as error:
         return None, error.problems
 

@@ -11,21 +11,29 @@ dagstermill is never imported here: where it runs a notebook, it has been.
 from __future__ import annotations
 
 import atexit
+import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dsml.contract.catalog import read_catalog
 from dsml.contract.cells import read_notebook
+from dsml.contract.modules import Modules
+from dsml.contract.partition_problems import registered_partitions
+from dsml.contract.partitions import split_key
 from dsml.contract.problem import Problem, ProjectError, errors
 from dsml.contract.project import find_root
 from dsml.contract.spec import read_spec
 from dsml.step.context import Context
 from dsml.step.facts import now
 from dsml.step.inputs import find_inputs
-from dsml.step.task import Reported, Task, manifest_of, measure_outs, record_of, setting_of
+from dsml.step.record import record_in
+from dsml.step.reported import Reported
+from dsml.step.spans import TRACEPARENT, traceparent
+from dsml.step.standalone import of_experiment
+from dsml.step.task import Task, manifest_of, measure_outs, record_of, setting_of
 from dsml.store import Staging, StepRun, Store, Value
+from dsml.store.runs import RUNNING, note
 
 # The tag of an op that holds the path of its notebook.
 NOTEBOOK_TAG = "dsml/notebook"
@@ -51,23 +59,24 @@ def stock_context(manager: Any, namespace: dict[str, Any]) -> Context:
     for name, value in task.values.items():
         namespace[name] = value.value
     publisher = _Publisher(task, manager)
-    return Context(publisher.setting, manager.context.log, publisher.reported.append)
+    return Context(publisher.setting, manager.context.log, publisher.record)
 
 
 def _task(file: Path, run: Any, op: str) -> Task:
     root = find_root(file.parent)
     problems: list[Problem] = []
     catalog = read_catalog(root, problems)
-    spec = read_spec(read_notebook(file, file.relative_to(root).as_posix()), problems)
+    notebook = read_notebook(file, file.relative_to(root).as_posix())
+    spec = read_spec(notebook, problems, Modules(root))
     if spec is None or errors(problems):
         raise ProjectError(problems)
-    experiment = run.tags.get(_PARTITION_TAG, catalog.default_experiment)
-    known = catalog.experiments.get(experiment)
+    experiment, partition = split_key(run.tags.get(_PARTITION_TAG, catalog.default_experiment))
     # as it was given: what dagstermill calls op_config has Dagster's defaults filled in
     given = run.run_config.get("ops", {}).get(op, {}).get("config") or {}
-    layers = (("experiment", known.config.get(spec.name, {}) if known else {}), ("run", given))
+    layers = (("experiment", of_experiment(catalog, spec, experiment)), ("run", given))
     store = Store.open(root, catalog)
-    address = StepRun(spec.name, experiment, run.run_id)
+    address = StepRun(spec.name, experiment, run.run_id, partition)
+    partitions = registered_partitions(catalog)
     return Task(
         root=root,
         step=spec,
@@ -75,6 +84,8 @@ def _task(file: Path, run: Any, op: str) -> Task:
         address=address,
         number=len(store.attempts(address)) + 1,  # dagstermill's context doesn't know it
         values={name: Value(*p.resolve(*layers)) for name, p in spec.parameters.items()},
+        inputs=find_inputs(root, store, spec, address, partitions=partitions),
+        partitions=partitions.get(spec.name),
     )
 
 
@@ -87,12 +98,13 @@ class _Publisher:
         self._task = task
         self._manager = manager
         self._started = now()
-        self._inputs = find_inputs(task.root, task.store, task.step, task.address)
         self._staging: Staging = task.store.stage(task.address, task.number)
         self._failed = False
         self._yielded: set[str] = set()
-        self.reported: list[Mapping[str, Any]] = []
-        self.setting = setting_of(task, self._inputs, self._staging)
+        self.setting = setting_of(task, self._staging)
+        self.record = record_in(self.setting.logged)
+        os.environ[TRACEPARENT] = traceparent(task.address, task.number)
+        note(task.store, record_of(task, self._started, RUNNING))
         shell: Any = get_ipython()
         shell.events.register("post_run_cell", self._after_cell)
         atexit.register(self._publish)
@@ -113,13 +125,14 @@ class _Publisher:
                 outputs = measure_outs(self._task, self._staging, self._manager.context.log.warning)
             except ProjectError as missing:  # dagstermill says itself that the step has failed
                 status, error = "failed", str(missing)
-        record = record_of(self._task, self._inputs, self._started, status, error)
+        self.record.close()
+        reported = Reported.read(self.record.folder)
+        record = record_of(self._task, self._started, status, error)
         store, address = self._task.store, self._task.address
         try:
             store.keep_attempt(address, self._staging, record)
             if status == "passed":
-                reported = Reported.of(self.reported)
-                manifest = manifest_of(self._task, self._inputs, outputs, reported, self._started)
+                manifest = manifest_of(self._task, outputs, reported, self._started)
                 store.publish(address, self._staging, manifest)
         finally:
             store.unstage(self._staging)

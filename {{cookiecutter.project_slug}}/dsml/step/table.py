@@ -56,9 +56,15 @@ def _parts(setting: Setting) -> Iterator[_Part]:
 def _origin(setting: Setting, name: str) -> tuple[str, str, str, str]:
     found = setting.inputs.get(name)
     if found is None:
-        return setting.ins[name], "", "", ""
+        return str(setting.ins[name]), "", "", ""
     published = age(found.get("published", ""))
-    return found["path"], short_id(found["run_id"]), published, size(found["bytes"])
+    parts = found.get("parts")
+    path = found["path"]
+    if parts is not None:
+        alone = any(part.get("instance") is None for part in parts.values())
+        each = "partitions" if alone else "instances"
+        path = f"{path}, {len(parts)} {each}"
+    return path, short_id(found["run_id"]), published, size(found["bytes"])
 
 
 def _shown(value: Any) -> str:

@@ -2,26 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
+from dsml.contract.cells import read_notebook
+from dsml.contract.fingerprint import Code, fingerprint
+from dsml.contract.modules import Modules
+from dsml.contract.partitions import Partitions, iso_window
 from dsml.contract.problem import Problem, ProjectError
+from dsml.contract.python_step import read_python
 from dsml.contract.spec import StepSpec
+from dsml.step.checks import CheckResult, combined
 from dsml.step.context import Setting
 from dsml.step.facts import git_facts, now, versions
 from dsml.step.inputs import local_paths
-from dsml.store import Attempt, Input, Manifest, Output, Staging, StepRun, Store, Value
+from dsml.step.process import mark
+from dsml.step.reported import Reported
+from dsml.store import (
+    Attempt,
+    Input,
+    InstanceRun,
+    Manifest,
+    Output,
+    Plan,
+    Staging,
+    StepRun,
+    Store,
+    Value,
+)
 from dsml.store.manifest import Json
 from dsml.store.publish import measure
+from dsml.store.runs import RUNNING
 
 LOGGED_FOLDER = "logged"
+# How the line in the log begins that says of a step that it was not run.
+UNCHANGED = "unchanged since run"
+# A run that carries this tag runs steps that are unchanged, too.
+FORCE_TAG = "dsml/force"
+# A run that carries this tag reads what the run that it names has read.
+REPRODUCE_TAG = "dsml/reproduces"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One attempt that is to be made; ``timeout`` is in seconds."""
+    """One attempt that is to be made; ``timeout`` is in seconds.
+
+    ``partitions`` are those that the step has beside its experiment.
+    """
 
     root: Path
     step: StepSpec
@@ -29,38 +60,52 @@ class Task:
     address: StepRun
     number: int
     values: Mapping[str, Value]
+    inputs: Mapping[str, Input]
     timeout: float | None = None
+    partitions: Partitions | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of all that the outputs depend on, as it was when it was asked for first."""
+        return fingerprint(
+            self.step.code,
+            {name: self._content(value.value) for name, value in self.values.items()},
+            {name: found.sha256 for name, found in self.inputs.items()},
+            self.step.outs,
+            self.step.optional,
+        )
+
+    def _content(self, value: Json) -> Json:
+        """A parameter's value; that of one which names a file of the project has its content."""
+        file = self.root / value if isinstance(value, str) and value else None
+        try:
+            is_file = file is not None and file.is_file()
+        except (OSError, ValueError):  # a text that is too long for a path, or holds a zero
+            return value
+        return {"file": value, "sha256": measure(file).sha256} if file and is_file else value
 
     def kept(self, number: int, file: str) -> str:
         """Where a file of an attempt is kept when the attempt is over."""
         return str(self.store.attempt_path(self.address, number, file))
 
 
-@dataclass
-class Reported:
-    """What the notebook logged: metrics (their last value), facts, and files."""
+def as_it_is(root: Path, step: StepSpec) -> StepSpec:
+    """The step with the code that is there now: since a run began it may have been edited.
 
-    metrics: dict[str, float | str] = field(default_factory=dict)
-    params: dict[str, Json] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, messages: Iterable[Mapping[str, Any]]) -> Reported:
-        """Sort what came through the line by its kind."""
-        found = cls()
-        kinds: dict[str, tuple[dict[str, Any], str]] = {
-            "metric": (found.metrics, "value"),
-            "param": (found.params, "value"),
-            "file": (found.files, "file"),
-        }
-        for message in messages:
-            if isinstance(message, Mapping) and message.get("kind") in kinds:
-                target, key = kinds[message["kind"]]
-                target[str(message["name"])] = message[key]
-        return found
+    Raises:
+        ProjectError: its file cannot be read any more.
+    """
+    file, modules = root / step.path, Modules(root)
+    if step.function is None:
+        return replace(step, body=Code.of_notebook(read_notebook(file, step.path), modules))
+    problems: list[Problem] = []
+    found = read_python(file, step.path, problems, modules)
+    if found is None:
+        raise ProjectError(problems)
+    return replace(step, body=Code.of_file(step.path, found.script.source, modules))
 
 
-def setting_of(task: Task, inputs: Mapping[str, Input], staging: Staging) -> Setting:
+def setting_of(task: Task, staging: Staging) -> Setting:
     """What the notebook's context is made of."""
     address = task.address
     return Setting(
@@ -71,15 +116,82 @@ def setting_of(task: Task, inputs: Mapping[str, Input], staging: Staging) -> Set
         retry_number=task.number - 1,
         config={name: value.value for name, value in task.values.items()},
         sources={name: value.source for name, value in task.values.items()},
-        ins=local_paths(task.store, inputs, address),
+        ins=local_paths(task.store, task.inputs, address),
         outs={name: str(staging.outs / file) for name, file in task.step.outs.items()},
         logged=str(staging.evidence / LOGGED_FOLDER),
-        inputs={name: asdict(found) for name, found in inputs.items()},
+        inputs={name: asdict(found) for name, found in task.inputs.items()},
+        instance=address.instance,
+        partition_window=iso_window(task.partitions, address.partition),
     )
 
 
+def taken_over(found: Manifest, task: Task) -> Manifest:
+    """The manifest of a step that need not be run: ``found`` was made of just the same."""
+    moment = now()
+    return replace(
+        found,
+        run_id=task.address.run_id,
+        cached=found.origin.run_id,
+        parameters=task.values,
+        inputs=task.inputs,
+        started=moment,
+        ended=moment,
+    )
+
+
+def collected(task: Task, plan: Plan, parts: Mapping[str, Manifest]) -> Manifest:
+    """The manifest of a mapped step: of each out what each of its instances has published.
+
+    An optional out that no instance has written is not there; where there are no instances, all
+    outs are, and hold nothing.
+    """
+    outputs = {
+        name: Output.of_parts(
+            {key: part.outputs[name] for key, part in parts.items() if name in part.outputs}
+        )
+        for name in task.step.outs
+    }
+    moment = now()
+    manifest = manifest_of(
+        task,
+        {name: output for name, output in outputs.items() if output.parts or not parts},
+        Reported(),
+        min((part.started for part in parts.values()), default=moment),
+        checks=_checks_of(parts),
+    )
+    runs = {
+        key: InstanceRun(part.origin.run_id, plan.instances[key]) for key, part in parts.items()
+    }
+    made_of = "".join(part.fingerprint for part in parts.values())
+    return replace(
+        manifest,
+        parameters={**manifest.parameters, **_lists(task.step, plan)},
+        instances=runs,
+        fingerprint=hashlib.sha256(made_of.encode()).hexdigest(),
+    )
+
+
+def _lists(step: StepSpec, plan: Plan) -> dict[str, Value]:
+    """What each mapped parameter was set to, as a run would set it: a list, each value once."""
+    found: dict[str, Value] = {}
+    for name in step.map:
+        values = {json.dumps(given[name]): given[name] for given in plan.instances.values()}
+        found[name] = Value(list(values.values()), "map")
+    return found
+
+
+def _checks_of(parts: Mapping[str, Manifest]) -> list[CheckResult]:
+    """What came out of the checks of all instances, as one result for each out."""
+    results: dict[str, dict[str, CheckResult]] = {}
+    for key, part in parts.items():
+        for raw in part.checks:
+            result = CheckResult.from_dict(raw)
+            results.setdefault(result.out, {})[key] = result
+    return [combined(of_out) for of_out in results.values()]
+
+
 def measure_outs(task: Task, staging: Staging, warn: Callable[[str], object]) -> dict[str, Output]:
-    """Measure the declared outs.
+    """Measure the declared outs; an optional one may be missing.
 
     Raises:
         ProjectError: naming every one that is not there.
@@ -90,9 +202,12 @@ def measure_outs(task: Task, staging: Staging, warn: Callable[[str], object]) ->
         path = staging.outs / file
         if path.is_file():
             outputs[name] = measure(path)
+        if name in outputs or name in task.step.optional:
             continue
         what = f"outs.{name}: the step ended without writing '{file}'"
         fix = f'write it with context.save("{name}", ...), or to the path context.outs.{name}'
+        if task.step.function is not None:
+            fix = f"return it from step_fn, or write it to the path context.outs.{name}"
         problems.append(Problem(task.step.where("outs", name), what, fix, "out-missing"))
     if problems:
         raise ProjectError(problems)
@@ -103,10 +218,21 @@ def measure_outs(task: Task, staging: Staging, warn: Callable[[str], object]) ->
     return outputs
 
 
+@dataclass
+class Observed:
+    """What is seen of a kernel from outside; units are those of ``Attempt``."""
+
+    exception: str = ""
+    traceback: str = ""
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+    cells: Sequence[Mapping[str, Json]] = ()
+
+
 def record_of(
-    task: Task, inputs: Mapping[str, Input], started: str, status: str, error: str
+    task: Task, started: str, status: str, error: str = "", observed: Observed | None = None
 ) -> Attempt:
-    """What is kept of an attempt."""
+    """What is kept of an attempt; one that begins has the status ``running``, and no end."""
     address = task.address
     return Attempt(
         step=address.step,
@@ -117,20 +243,24 @@ def record_of(
         status=status,
         error=error,
         started=started,
-        ended=now(),
+        ended="" if status == RUNNING else now(),
         parameters=task.values,
-        inputs=inputs,
+        inputs=task.inputs,
         code=task.step.code,
+        instance=address.instance,
+        timeout=task.timeout,
+        process=mark(),
+        **vars(observed or Observed()),
     )
 
 
 def manifest_of(
     task: Task,
-    inputs: Mapping[str, Input],
     outputs: Mapping[str, Output],
     reported: Reported,
     started: str,
     executed: str = "",
+    checks: Iterable[CheckResult] = (),
 ) -> Manifest:
     """What is published of a step that has passed; ``executed`` names the executed notebook."""
     address = task.address
@@ -140,7 +270,7 @@ def manifest_of(
         experiment=address.experiment,
         partition=address.partition,
         parameters=task.values,
-        inputs=inputs,
+        inputs=task.inputs,
         outputs=outputs,
         code=task.step.code,
         git=git_facts(task.root),
@@ -151,4 +281,9 @@ def manifest_of(
         executed=executed,
         logged=reported.params,
         metrics=reported.metrics,
+        curves=reported.curves,
+        files=reported.files,
+        checks=[asdict(result) for result in checks],
+        fingerprint=task.fingerprint,
+        instance=address.instance,
     )
