@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dagster import (
+    AssetCheckResult,
+    AssetDep,
     AssetExecutionContext,
-    AssetKey,
     AssetsDefinition,
     AssetSpec,
     BetaWarning,
@@ -25,18 +26,10 @@ from dagster import (
 from dsml.contract.project import Project
 from dsml.contract.spec import StepSpec
 from dsml.orchestrate.config import config_schema, op_name
-
-KIND = "jupyter"
-
-
-def step_key(step: str) -> AssetKey:
-    """The asset of a step itself, which is its executed notebook."""
-    return AssetKey(step.split("."))
-
-
-def artefact_key(path: str) -> AssetKey:
-    """The asset of an artefact."""
-    return AssetKey(path.split("."))
+from dsml.orchestrate.data_checks import check_specs
+from dsml.orchestrate.keys import EXECUTED, artefact_key, output_assets, step_key
+from dsml.orchestrate.partitions import dependency
+from dsml.orchestrate.policies import retry_policy
 
 
 def step_assets(
@@ -46,12 +39,17 @@ def step_assets(
 
     @multi_asset(
         name=op_name(step.name),
-        specs=_specs(project.root, step),
+        specs=_specs(project, step),
+        check_specs=check_specs(step, partitions),
         partitions_def=partitions,
         config_schema=config_schema(step),
         op_tags=dict(step.tags),
+        retry_policy=retry_policy(project.retries(step)),
+        pool=step.pool or None,
     )
-    def materialise(context: AssetExecutionContext) -> Iterator[MaterializeResult[Any]]:
+    def materialise(
+        context: AssetExecutionContext,
+    ) -> Iterator[MaterializeResult[Any] | AssetCheckResult]:
         from dsml.orchestrate.materialise import (
             materialise_step,
         )  # slow, and only a worker needs it
@@ -61,32 +59,43 @@ def step_assets(
     return materialise
 
 
-def _specs(root: Path, step: StepSpec) -> list[AssetSpec]:
-    deps = [artefact_key(path) for path in dict.fromkeys(step.ins.values())]
-    deps += [step_key(name) for name in dict.fromkeys(step.after)]
-    keys = [step_key(step.name), *(artefact_key(path) for path in step.artefacts)]
-    metadata = _source_metadata(root / step.path, step.path)
+def dependencies(project: Project, step: StepSpec) -> list[AssetDep]:
+    """What a step waits for: artefacts that it reads, and steps that have to be over."""
+    keys = [artefact_key(path) for path in step.sources]
+    keys += [step_key(name) for name in dict.fromkeys(step.after)]
+    own = project.partitions.get(step.name)
+    return [dependency(key, project.partitions.get(".".join(key.path[:2])), own) for key in keys]
+
+
+def _specs(project: Project, step: StepSpec) -> list[AssetSpec]:
+    deps = dependencies(project, step)
+    metadata = source_metadata(project.root, step)
     return [
         AssetSpec(
             key,
             deps=deps,
             description=step.description or None,
             group_name=step.stage,
-            kinds={KIND},
+            kinds={kind_of(step)},
             code_version=step.code[:16],
             metadata=metadata,
+            skippable=key.path[-1] in step.optional and name != EXECUTED,
         )
-        for key in keys
+        for name, key in output_assets(step).items()
     ]
 
 
-def _source_metadata(file: Path, label: str) -> dict[str, Any]:
+def kind_of(step: StepSpec) -> str:
+    """What the UI shows a step to be."""
+    return "jupyter" if step.function is None else "python"
+
+
+def source_metadata(root: Path, step: StepSpec) -> dict[str, Any]:
     """Links to the notebook's source: one that the UI opens, one for an editor."""
+    file = str(root / step.path)
     with warnings.catch_warnings():  # code references are in beta; Dagster is pinned and tested
         warnings.simplefilter("ignore", BetaWarning)
-        reference = LocalFileCodeReference(file_path=str(file), label=label)
+        reference = LocalFileCodeReference(file_path=file, label=step.path)
         references = CodeReferencesMetadataValue(code_references=[reference])
-    return {
-        "dagster/code_references": references,
-        "source": MetadataValue.notebook(str(file)),
-    }
+    source = MetadataValue.notebook(file) if step.function is None else MetadataValue.path(file)
+    return {"dagster/code_references": references, "source": source}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagster import Any as AnyConfig
 from dagster import (
@@ -19,11 +20,11 @@ from dagster import (
     Shape,
     String,
 )
+from dagster._config.field_utils import FIELD_NO_DEFAULT_PROVIDED
 
 from dsml.contract.cells import Json
-from dsml.contract.parameters import Parameter
+from dsml.contract.parameters import Parameter, value_problem
 from dsml.contract.problem import Problem, ProjectError
-from dsml.contract.project import value_problem
 from dsml.contract.spec import StepSpec
 from dsml.contract.types import ParameterType
 from dsml.store import Value
@@ -39,9 +40,34 @@ _SCALARS = {
 }
 
 
+# The parts of a mapped step, each a step to Dagster: `train__fit.run[100]`.
+PLAN, RUN, COLLECT = "plan", "run", "collect"
+_STEP_KEY = re.compile(rf"(\w+?)(?:\.({PLAN}|{RUN}|{COLLECT})(?:\[(\w+)\])?)?", re.ASCII)
+
+
+class StepKey(NamedTuple):
+    """What a step key of Dagster means: an op, of a mapped step the part, the instance of that."""
+
+    op: str
+    part: str | None
+    instance: str | None
+
+
+def parse_step_key(key: str) -> StepKey:
+    """Take Dagster's key of a step apart."""
+    match = _STEP_KEY.fullmatch(key)
+    return StepKey(key, None, None) if match is None else StepKey(match[1], match[2], match[3])
+
+
 def op_name(step: str) -> str:
     """The name that Dagster knows a step by: ``stage__notebook``."""
     return step.replace(".", "__")
+
+
+def step_config(values: Mapping[str, Mapping[str, Json]]) -> dict[str, Any]:
+    """The run configuration that sets parameters of steps, by their catalog paths."""
+    ops = {op_name(step): {"config": dict(of_step)} for step, of_step in values.items() if of_step}
+    return {"ops": ops} if ops else {}
 
 
 def config_schema(step: StepSpec) -> dict[str, Field]:
@@ -51,9 +77,14 @@ def config_schema(step: StepSpec) -> dict[str, Field]:
 
 def _field(step: StepSpec, parameter: Parameter) -> Field:
     name = f"{op_name(step.name)}_{parameter.name}"
+    default: Any = parameter.default
+    if parameter.name in step.map:
+        items = step.map[parameter.name]
+        # a list that another step publishes is known only when that step has run
+        default = FIELD_NO_DEFAULT_PROVIDED if isinstance(items, str) else list(items)
     return Field(
-        _config_type(parameter.type, parameter.default, name),
-        default_value=parameter.default,
+        _config_type(step.settings[parameter.name], parameter.default, name),
+        default_value=default,
         is_required=False,
         description=parameter.description or None,
     )
@@ -98,25 +129,58 @@ def _choices(kind: ParameterType, name: str) -> Any:
 
 
 def resolve_values(
-    step: StepSpec, experiment: Mapping[str, Json], run_config: Mapping[str, Any]
+    step: StepSpec,
+    experiment: Mapping[str, Json],
+    run_config: Mapping[str, Any],
+    mapped: Mapping[str, Json] | None = None,
 ) -> dict[str, Value]:
-    """The value of each parameter and its source, weakest first: default, experiment, run.
+    """The value of each parameter and its source, weakest first: default, experiment, run, map.
 
     ``run_config`` is the run's configuration as it was given: Dagster's resolved configuration
-    has the defaults filled in, and would hide what the experiment sets.
+    has the defaults filled in, and would hide what the experiment sets. ``mapped`` holds what an
+    instance of a mapped step sets; what experiment and run say of these are the lists of values.
 
     Raises:
         ProjectError: a value is of a type that Dagster's configuration cannot tell apart.
     """
-    op = (run_config.get("ops") or {}).get(op_name(step.name)) or {}
-    given = op.get("config") or {}
-    layers = (("experiment", experiment), ("run", given))
+    layers: list[tuple[str, Mapping[str, Json]]] = [
+        (source, {name: value for name, value in values.items() if name not in step.map})
+        for source, values in _layers(step, experiment, run_config)
+    ]
+    layers.append(("map", mapped or {}))
     values = {name: Value(*p.resolve(*layers)) for name, p in step.parameters.items()}
+    types = {name: parameter.type for name, parameter in step.parameters.items()}
+    _check(step, types, {name: value.value for name, value in values.items()})
+    return values
+
+
+def given_lists(
+    step: StepSpec, experiment: Mapping[str, Json], run_config: Mapping[str, Any]
+) -> dict[str, list[Json]]:
+    """The lists of values that the experiment or, stronger, the run sets of mapped parameters.
+
+    Raises:
+        ProjectError: what is set is no list of such values.
+    """
+    found: dict[str, Any] = {}
+    for _, values in _layers(step, experiment, run_config):
+        found.update({name: value for name, value in values.items() if name in step.map})
+    _check(step, step.settings, found)
+    return found
+
+
+def _layers(
+    step: StepSpec, experiment: Mapping[str, Json], run_config: Mapping[str, Any]
+) -> list[tuple[str, Mapping[str, Json]]]:
+    op = (run_config.get("ops") or {}).get(op_name(step.name)) or {}
+    return [("experiment", experiment), ("run", op.get("config") or {})]
+
+
+def _check(step: StepSpec, types: Mapping[str, ParameterType], values: Mapping[str, Json]) -> None:
     problems = [
         Problem(step.where(), f"{name}: {found[0]}", found[1], found[2])
         for name, value in values.items()
-        if (found := value_problem(step.parameters, name, value.value))
+        if (found := value_problem(types, name, value))
     ]
     if problems:
         raise ProjectError(problems)
-    return values

@@ -15,7 +15,7 @@ from dsml.store import Attempt
 
 _CELL_ID = "debug"
 _MARKER = """\
-# Written by `dsml debug`. Run this cell first: with it, get_context below reads the inputs of
+# Written by `dsml debug`. Run this cell first: with it, {reader} below reads the inputs of
 # attempt {number} at {step} in run {run}, and writes outs to a scratch folder.
 import os
 
@@ -35,11 +35,14 @@ def debug_notebook(project: Project, attempt: Attempt) -> tuple[Path, bool]:
     step = project.steps[attempt.step]
     source = project.root / step.path
     number = f"-{attempt.number}" if attempt.number > 1 else ""
-    file = source.with_name(f"{source.stem}.{short_id(attempt.run_id)}{number}{DEBUG_SUFFIX}")
+    stem = step.name if step.pipeline else source.stem  # one file may be that of several steps
+    instance = f".{attempt.instance}" if attempt.instance is not None else ""
+    run = short_id(attempt.run_id)
+    file = source.with_name(f"{stem}{instance}.{run}{number}{DEBUG_SUFFIX}")
     if file.exists():
         return file, False
     given = {n: v.value for n, v in attempt.parameters.items() if n in step.parameters}
-    notebook = prepare(source, given)
+    notebook = prepare(project.root, step, given)
     cell = nbformat.v4.new_code_cell(_marker(project, attempt), id=_CELL_ID)
     notebook.cells.insert(0, cell)
     partial = file.with_name(f".{file.name}.{os.getpid()}")
@@ -49,9 +52,11 @@ def debug_notebook(project: Project, attempt: Attempt) -> tuple[Path, bool]:
 
 
 def _marker(project: Project, attempt: Attempt) -> str:
+    spec = project.steps[attempt.step]
     return _MARKER.format(
+        reader="get_context" if spec.function is None else "run_step",
         number=attempt.number,
-        step=attempt.step,
+        step=attempt.address.label,
         run=short_id(attempt.run_id),
         environment=project.catalog.environment().name,
         variable=ATTEMPT,

@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from dagster import (
+    AssetsDefinition,
     Definitions,
     JobDefinition,
-    PartitionsDefinition,
-    StaticPartitionsDefinition,
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from dsml.contract.catalog import Pipeline
+from dsml.contract.catalog import EXECUTORS, Pipeline
 from dsml.contract.project import Project, load_project
+from dsml.contract.spec import StepSpec
 from dsml.orchestrate.assets import step_assets
+from dsml.orchestrate.executors import executor
+from dsml.orchestrate.fanout import mapped_assets
+from dsml.orchestrate.notify import failure_sensor
+from dsml.orchestrate.partitions import partitions_of
 from dsml.orchestrate.pipelines import pipeline_job
+from dsml.orchestrate.schedules import pipeline_schedules
+from dsml.orchestrate.sensors import pipeline_sensors
 
 
 def load_definitions(root: Path | str) -> Definitions:
-    """Assets of every registered step, partitioned by experiment, and a job for every pipeline.
+    """Assets of every step that runs, partitioned by experiment, and a job for every pipeline.
 
     Raises:
         ProjectError: the project is invalid; the text names every mistake.
     """
     project = load_project(Path(root).resolve())
-    partitions = StaticPartitionsDefinition(list(project.catalog.experiments))
+    assets = [_assets(project, step) for step in project.registered.values()]
     return Definitions(
-        assets=[step_assets(project, step, partitions) for step in project.registered.values()],
-        jobs=[_job(project, p, partitions) for p in project.catalog.pipelines.values()],
+        assets=assets,
+        executor=executor(
+            project, EXECUTORS[0], None
+        ),  # of what is materialised without a pipeline
+        jobs=[_job(project, p, assets) for p in project.catalog.pipelines.values()],
+        schedules=pipeline_schedules(project),
+        sensors=[*pipeline_sensors(project), failure_sensor(project)],
     )
 
 
+def _assets(project: Project, step: StepSpec) -> AssetsDefinition:
+    make = mapped_assets if step.map else step_assets
+    return make(project, step, partitions_of(project, step.name))
+
+
 def _job(
-    project: Project, pipeline: Pipeline, partitions: PartitionsDefinition[str]
+    project: Project, pipeline: Pipeline, assets: Sequence[AssetsDefinition]
 ) -> JobDefinition | UnresolvedAssetJobDefinition:
     if pipeline.engine == "dagstermill":
         from dsml.orchestrate.stock import stock_job  # dagstermill takes a second to import
 
-        return stock_job(project, pipeline, partitions)
-    return pipeline_job(project, pipeline)
+        return stock_job(project, pipeline)
+    return pipeline_job(project, pipeline, assets)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,23 @@ from papermill.translators import PythonTranslator
 from dsml.contract.cells import OP_PARAMETERS, PARAMETERS
 from dsml.contract.percent import SUFFIX, read_script
 from dsml.contract.scaffold import KERNEL
-from dsml.orchestrate.kernel import INJECTED_TAG, LINES_ABOVE
+from dsml.contract.spec import Function, StepSpec
+from dsml.orchestrate.kernel import INJECTED_TAG, LINES_ABOVE, SCRIPT
+
+# The exporter keeps what it is at work on in itself; steps may end in several threads at once.
+_EXPORTING = threading.Lock()
 
 
-def prepare(file: Path, parameters: Mapping[str, Any]) -> NotebookNode:
-    """Read a notebook and put ``parameters`` into a cell of their own below the defaults.
+def prepare(root: Path, step: StepSpec, parameters: Mapping[str, Any]) -> NotebookNode:
+    """Read a step's notebook and put ``parameters`` into a cell of their own below the defaults.
 
     As papermill does, so that the parameters which are not given keep their defaults. Where there
-    is no cell with defaults they stand below ``op_parameters``.
+    is no cell with defaults they stand below ``op_parameters``. For a Python step a notebook is
+    made that shows its source and runs it.
     """
-    notebook = _read(file)
+    if step.function is not None:
+        return _of_function(root, step, step.function)
+    notebook = _read(root / step.path)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -58,6 +67,22 @@ def _read(file: Path) -> NotebookNode:
     return notebook
 
 
+def _of_function(root: Path, step: StepSpec, function: Function) -> NotebookNode:
+    """A notebook that runs the function of a Python step; its parameters come with the context."""
+    source = (root / step.path).read_text(encoding="utf-8-sig")
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", source)), default=0))
+    code = f"{fence}python\n{source.rstrip()}\n{fence}"
+    shown = "\n\n".join(filter(None, [f"# {step.name}", step.description, f"`{step.path}`", code]))
+    call = f"from dsml.step.function import run_step\n\nrun_step({step.name!r}, {step.path!r})"
+    notebook: NotebookNode = nbformat.v4.new_notebook(metadata=KERNEL)
+    metadata = {SCRIPT: {"path": step.path, "line": function.line}}
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell(shown, id="source"),
+        nbformat.v4.new_code_cell(call, id="run", metadata=metadata),
+    ]
+    return notebook
+
+
 def _below(notebook: NotebookNode, tag: str) -> int | None:
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "code" and tag in cell.metadata.get("tags", []):
@@ -68,7 +93,8 @@ def _below(notebook: NotebookNode, tag: str) -> int | None:
 def write_html(notebook: NotebookNode, file: Path) -> None:
     """Write the executed notebook as one HTML file."""
     body: str
-    body, _ = html_exporter().from_notebook_node(notebook)
+    with _EXPORTING:
+        body, _ = html_exporter().from_notebook_node(notebook)
     file.write_text(body, encoding="utf-8")
 
 

@@ -6,13 +6,18 @@ import multiprocessing
 import tempfile
 
 from dagster import (
+    Executor,
     ExecutorDefinition,
     Field,
+    InitExecutorContext,
     Int,
     Noneable,
     in_process_executor,
     multiprocess_executor,
 )
+
+from dsml.contract.project import Project
+from dsml.orchestrate.threads import thread_executor
 
 # What a worker needs, imported once in the process that all workers are forked from.
 PRELOADED = ["dsml.orchestrate.preload"]
@@ -20,13 +25,36 @@ PRELOADED = ["dsml.orchestrate.preload"]
 _LONGEST_TEMPORARY = 104 - len("/pymp-12345678/listener-12345678") - 1
 
 
-def executor(name: str, workers: int | None) -> ExecutorDefinition:
+def executor(project: Project, name: str, workers: int | None) -> ExecutorDefinition:
     """The executor of a pipeline; ``workers`` limits how many steps run at once.
 
-    A run may set another limit: ``execution: {config: {max_concurrent: 1}}``.
+    A run may set another limit: ``execution: {config: {max_concurrent: 1}}``. What it executes
+    leaves a record and a trace.
     """
+    plain = _executor(name, workers)
+
+    def create(init: InitExecutorContext) -> Executor:
+        from dsml.orchestrate.recorded import Recorded  # only a run needs it
+
+        make = plain.executor_creation_fn
+        if make is None:
+            raise ValueError(f"the executor {plain.name} cannot be made")
+        return Recorded(project, make(init))
+
+    return ExecutorDefinition(
+        name=plain.name,
+        config_schema=plain.config_schema,  # type: ignore[arg-type]  # it takes what it gives
+        requirements=plain.get_requirements,
+        executor_creation_fn=create,
+        description=plain.description,
+    )
+
+
+def _executor(name: str, workers: int | None) -> ExecutorDefinition:
     if name == "in_process":
         return in_process_executor
+    if name == "threads":
+        return thread_executor(workers)
     schema = {
         "max_concurrent": Field(
             Noneable(Int),

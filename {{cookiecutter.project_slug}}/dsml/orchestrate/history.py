@@ -6,12 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dagster import DagsterInstance, DagsterRun, RunsFilter
+from dagster._core.execution.stats import StepEventStatus
 from dagster._core.storage.dagster_run import DagsterRunStatus, RunRecord
-from dagster._core.storage.tags import PARTITION_NAME_TAG
+from dagster._core.storage.tags import (
+    PARTITION_NAME_TAG,
+    get_multidimensional_partition_tag,
+)
 
 from dsml.contract.figures import short_id
+from dsml.contract.partitions import split_key
 from dsml.contract.problem import Problem, ProjectError, Where, suggest_run
-from dsml.orchestrate.config import op_name
+from dsml.orchestrate.config import PLAN, op_name, parse_step_key
+from dsml.orchestrate.partitions import EXPERIMENT, PARTITION
 
 LATEST = "latest"
 _LOOKED_AT = 1000  # runs among which an abbreviated id is looked for
@@ -24,6 +30,7 @@ class RunSummary:
     run_id: str
     pipeline: str
     experiment: str
+    partition: str | None
     status: str
     started: float | None
     ended: float | None
@@ -39,15 +46,31 @@ def list_runs(
     instance: DagsterInstance,
     limit: int,
     *,
+    pipeline: str | None = None,
     experiment: str | None = None,
+    partition: str | None = None,
     statuses: Sequence[str] = (),
 ) -> list[RunSummary]:
     """The newest runs first."""
-    wanted = RunsFilter(
-        statuses=[DagsterRunStatus[status] for status in statuses],
-        tags={PARTITION_NAME_TAG: experiment} if experiment else None,
-    )
-    return [_summary(record) for record in instance.get_run_records(wanted, limit=limit)]
+    found: dict[str, RunRecord] = {}
+    for tags in _tags(experiment, partition):
+        wanted = RunsFilter(
+            job_name=pipeline,
+            statuses=[DagsterRunStatus[status] for status in statuses],
+            tags=tags,
+        )
+        records = instance.get_run_records(wanted, limit=limit)
+        found.update({record.dagster_run.run_id: record for record in records})
+    newest = sorted(found.values(), key=lambda record: record.storage_id, reverse=True)
+    return [_summary(record) for record in newest[:limit]]
+
+
+def _tags(experiment: str | None, partition: str | None) -> list[dict[str, str]]:
+    """The tags of the runs that are wanted; Dagster tells an experiment alone in another way."""
+    names = {EXPERIMENT: experiment, PARTITION: partition}
+    both = {get_multidimensional_partition_tag(n): key for n, key in names.items() if key}
+    alone = [{PARTITION_NAME_TAG: experiment}] if experiment and not partition else []
+    return [both, *alone]
 
 
 def find_run(instance: DagsterInstance, name: str, command: str = "dsml show") -> RunSummary:
@@ -69,18 +92,33 @@ def find_run(instance: DagsterInstance, name: str, command: str = "dsml show") -
 
 
 def step_status(instance: DagsterInstance, run_id: str, steps: Iterable[str]) -> dict[str, str]:
-    """Each of ``steps`` that the run got to → its status, in lower case."""
-    stats = {stat.step_key: stat.status for stat in instance.get_run_step_stats(run_id)}
-    found = {step: stats.get(op_name(step)) for step in steps}
-    return {step: status.value.lower() for step, status in found.items() if status is not None}
+    """Each of ``steps`` that the run got to → its status, in lower case.
+
+    Of a mapped step each instance by its label, ``train.fit[100]``, and then the step itself.
+    """
+    found: dict[str, dict[str | None, str]] = {}
+    for stat in instance.get_run_step_stats(run_id):
+        key = parse_step_key(stat.step_key)
+        # a plan that was made says nothing of the step
+        is_told = key.part != PLAN or stat.status == StepEventStatus.FAILURE
+        if is_told and stat.status is not None:
+            found.setdefault(key.op, {})[key.instance] = stat.status.value.lower()
+    labels: dict[str, str] = {}
+    for step in steps:
+        of_step = found.get(op_name(step), {})
+        labels |= {f"{step}[{key}]": status for key, status in of_step.items() if key is not None}
+        labels |= {step: of_step[None]} if None in of_step else {}
+    return labels
 
 
 def _summary(record: RunRecord) -> RunSummary:
     run: DagsterRun = record.dagster_run
+    experiment, partition = split_key(run.tags.get(PARTITION_NAME_TAG, ""))
     return RunSummary(
         run_id=run.run_id,
         pipeline=run.job_name,
-        experiment=run.tags.get(PARTITION_NAME_TAG, ""),
+        experiment=experiment,
+        partition=partition,
         status=run.status.value,
         started=record.start_time,
         ended=record.end_time,

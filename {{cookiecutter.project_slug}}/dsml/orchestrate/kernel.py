@@ -29,13 +29,17 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
+from dsml.orchestrate.usage import Usage
 from dsml.step import finish
+from dsml.step.facts import now
 
 INJECTED_TAG = "injected-parameters"
 LINES_ABOVE = "lines_above"  # in a cell's metadata: those above it in the text notebook
+SCRIPT = "script"  # in a cell's metadata: the file that it runs, and a line of it
 _SAVE_EVERY = 3.0  # seconds
 _START_TIMEOUT = 60  # seconds until a kernel has to answer
 _EXIT_TIMEOUT = 30.0  # seconds for a kernel to run its exit hooks
+_STOPPED = "Stopped"  # the name of what a cell seems to have raised when it was stopped
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _CELL_LINE = re.compile(r"In\[(\d+)\], line (\d+)")
 
@@ -44,12 +48,15 @@ _CELL_LINE = re.compile(r"In\[(\d+)\], line (\d+)")
 class Failure:
     """Why a notebook stopped early: the cell (as numbered in the source), the line, the error.
 
-    The line is that of the cell, in a text notebook that of the file.
+    The line is that of the cell, in a text notebook and in a Python step that of the file; a Python
+    step has no cells. ``exception`` is the type of what was raised, ``traceback`` is Python's.
     """
 
     cell: int | None
     line: int | None
     error: str
+    exception: str
+    traceback: str = ""
 
 
 class Execution:
@@ -68,6 +75,8 @@ class Execution:
     ) -> None:
         self.notebook = notebook
         self.failure: Failure | None = None
+        self.usage = Usage()
+        self.cells: list[dict[str, int | float | str]] = []
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.done = threading.Event()
         self._file = file
@@ -94,6 +103,12 @@ class Execution:
             with contextlib.suppress(RuntimeError):  # the loop has just closed
                 self._loop.call_soon_threadsafe(self._task.cancel)
 
+    def measure(self, *, at_once: bool = False) -> None:
+        """Look at how much of the machine the kernel takes."""
+        process = self._process
+        if process is not None:
+            self.usage.look(process.pid, at_once=at_once)
+
     def join(self, timeout: float | None = None) -> None:
         """Wait until the execution is over."""
         self._thread.join(timeout)
@@ -116,7 +131,8 @@ class Execution:
         try:
             asyncio.run(self._execute())
         except Exception as error:  # told to the user as the step's failure
-            self.failure = self.failure or Failure(None, None, f"{type(error).__name__}: {error}")
+            kind = type(error).__name__
+            self.failure = self.failure or Failure(None, None, f"{kind}: {error}", kind)
         finally:
             self._kill()
             self.done.set()
@@ -133,10 +149,10 @@ class Execution:
             if self._stop_reason:
                 self._note_stop()
             else:
-                self._fail(None, f"the kernel died{self._exit_reason()}")
+                self._fail(None, f"the kernel died{self._exit_reason()}", "DeadKernelError")
         except CellExecutionError as error:
-            line = _error_line(error, self.notebook.cells[self._current].source)
-            self._fail(line, _told(error))
+            line = _error_line(error, self.notebook.cells[self._current])
+            self._fail(line, _told(error), error.ename, _ANSI.sub("", error.traceback))
         finally:
             saver.cancel()
             self.save()
@@ -165,14 +181,23 @@ class Execution:
 
     async def _run_cell(self, client: _Client, index: int, cell: NotebookNode, total: int) -> None:
         self._current = index
-        started = time.monotonic()
-        await client.async_execute_cell(cell, index, execution_count=client.code_cells_executed + 1)
-        if cell.source.strip() and INJECTED_TAG not in cell.metadata.get("tags", []):
+        began, started = now(), time.monotonic()
+        count = client.code_cells_executed + 1
+        try:
+            await client.async_execute_cell(cell, index, execution_count=count)
+        finally:
             spent = time.monotonic() - started
-            self._lines.put(f"cell {self._numbers[index]}/{total}, {spent:.1f} s\n")
+            is_cell = cell.source.strip() and INJECTED_TAG not in cell.metadata.get("tags", [])
+            if is_cell and SCRIPT not in cell.metadata:
+                number = self._numbers[index]
+                self.cells.append({"cell": number, "started": began, "seconds": round(spent, 6)})
+        if is_cell:
+            shown = "step_fn" if SCRIPT in cell.metadata else f"cell {self._numbers[index]}/{total}"
+            self._lines.put(f"{shown}, {spent:.1f} s\n")
 
     async def _shut_down(self, kernel: Any) -> None:
         """Let the kernel end by itself, so that exit hooks of the notebook's libraries run."""
+        self.measure(at_once=True)
         kernel.execute(finish.CODE, silent=True, allow_stdin=False)
         deadline = time.monotonic() + _EXIT_TIMEOUT
         while self._process is not None and self._process.poll() is None:
@@ -188,19 +213,21 @@ class Execution:
             # a large notebook takes long to write: spend a tenth of the time on it at most
             await asyncio.sleep(max(_SAVE_EVERY, 10 * (time.monotonic() - started)))
 
-    def _fail(self, line: int | None, error: str) -> None:
+    def _fail(self, line: int | None, error: str, exception: str, traceback: str = "") -> None:
+        metadata = self.notebook.cells[self._current].metadata
         if line is not None:
-            line += self.notebook.cells[self._current].metadata.get(LINES_ABOVE, 0)
-        self.failure = Failure(self._numbers.get(self._current), line, error)
+            line += metadata.get(LINES_ABOVE, 0)
+        cell = None if SCRIPT in metadata else self._numbers.get(self._current)
+        self.failure = Failure(cell, line, error, exception, traceback)
 
     def _note_stop(self) -> None:
         """Leave a trace of the stop in the cell that was running."""
         reason = self._stop_reason or "stopped"
-        self._fail(None, reason)
+        self._fail(None, reason, _STOPPED)
         cell = self.notebook.cells[self._current]
         if cell.cell_type == "code":
             cell.outputs.append(
-                nbformat.v4.new_output("error", ename="Stopped", evalue=reason, traceback=[reason])
+                nbformat.v4.new_output("error", ename=_STOPPED, evalue=reason, traceback=[reason])
             )
 
     @property
@@ -221,6 +248,7 @@ class Execution:
         process = self._process
         if process is None:
             return
+        self.measure(at_once=True)
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(process.pid).children(recursive=True):
                 with contextlib.suppress(psutil.Error):
@@ -281,8 +309,19 @@ def _told(error: CellExecutionError) -> str:
     return f"{error.ename}: {text}" if text else error.ename
 
 
-def _error_line(error: CellExecutionError, source: str) -> int | None:
-    """The line of the failing cell itself, which IPython's traceback names first."""
-    match = _CELL_LINE.search(_ANSI.sub("", error.traceback))
+def _error_line(error: CellExecutionError, cell: NotebookNode) -> int | None:
+    """The line of the failing cell itself, which IPython's traceback names first.
+
+    Of a Python step it is the line of its file that is named last, or that of its function.
+    """
+    traceback, source = _ANSI.sub("", error.traceback), cell.source
+    if SCRIPT in cell.metadata:
+        script = cell.metadata[SCRIPT]
+        name = r"[\\/]".join(map(re.escape, script["path"].split("/")[-2:]))
+        told = _ANSI.sub("", error.evalue)  # which may name files too
+        frames = traceback.rpartition(told)[0] if told else ""
+        lines = re.findall(rf"^File .*[\\/]{name}:(\d+)", frames or traceback, re.MULTILINE)
+        return int(lines[-1] if lines else script["line"])
+    match = _CELL_LINE.search(traceback)
     blank = source[: len(source) - len(source.lstrip())].count("\n")  # IPython counts without
     return int(match[2]) + blank if match else None

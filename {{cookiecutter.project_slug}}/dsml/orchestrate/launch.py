@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,16 @@ from dagster._core.definitions.reconstruct import ReconstructableJob, Reconstruc
 from dagster._core.events import EngineEventData
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.execution.plan.objects import StepFailureData
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from dsml.contract.lock import locked
 from dsml.contract.project import Project
 from dsml.contract.request import RunRequest
 from dsml.orchestrate.config import op_name
 from dsml.orchestrate.logs import console_in_file
+from dsml.orchestrate.origin import job_origin
+from dsml.orchestrate.partitions import definition
 from dsml.orchestrate.pipelines import asset_keys, asset_selection
+from dsml.orchestrate.process import fail_gone_runs, process_tag
 
 HOME_FOLDER = ".dagster"
 _POLL = 0.2  # seconds between two looks at the event log
@@ -45,19 +47,33 @@ def open_instance(root: Path) -> DagsterInstance:
         return DagsterInstance.get()  # with another process spoils them
 
 
-def create_run(project: Project, request: RunRequest, instance: DagsterInstance) -> DagsterRun:
+def create_run(
+    project: Project,
+    request: RunRequest,
+    instance: DagsterInstance,
+    tags: Mapping[str, str] | None = None,
+) -> DagsterRun:
     """Record the run, so that the UI shows it; nothing is executed yet."""
-    job = _reconstructable(project, request)
+    fail_gone_runs(instance)
+    job = reconstructable_job(project.root, request.pipeline)
     selection = _selection(project, request, job)
     return instance.create_run_for_job(
         job_def=job.get_subset(**selection).get_definition(),
         run_config=_run_config(project, request),
-        tags={PARTITION_NAME_TAG: request.experiment},
+        tags={**tags_of(project, request), **process_tag(), **(tags or {})},
         job_code_origin=job.get_python_origin(),
+        remote_job_origin=job_origin(request.pipeline),
         asset_selection=selection.get("asset_selection"),
         op_selection=selection.get("op_selection"),
         resolved_op_selection=set(selection.get("op_selection", ())) or None,
     )
+
+
+def tags_of(project: Project, request: RunRequest) -> Mapping[str, str]:
+    """The tags that tell Dagster the experiment and the partition of a run."""
+    partitions = project.catalog.pipelines[request.pipeline].partitions
+    both = definition(tuple(project.catalog.experiments), partitions)
+    return both.get_tags_for_partition_key(request.key)
 
 
 def execute(
@@ -68,7 +84,7 @@ def execute(
     listener: Listener,
 ) -> DagsterRunStatus:
     """Execute a run to its end; ``listener`` gets every event, from a thread of its own."""
-    job = _reconstructable(project, request)
+    job = reconstructable_job(project.root, request.pipeline)
     over = threading.Event()
     follower = threading.Thread(
         target=_follow, args=(instance, run.run_id, listener, over), name="events", daemon=True
@@ -112,12 +128,10 @@ def _follow(
             return
 
 
-def _reconstructable(project: Project, request: RunRequest) -> ReconstructableJob:
-    """The job by name, so that worker processes can load it for themselves."""
-    repository = ReconstructableRepository.for_module(
-        "dag", "defs", working_directory=str(project.root)
-    )
-    return repository.get_reconstructable_job(request.pipeline)
+def reconstructable_job(root: Path, pipeline: str) -> ReconstructableJob:
+    """The job of a pipeline by name, so that worker processes can load it for themselves."""
+    repository = ReconstructableRepository.for_module("dag", "defs", working_directory=str(root))
+    return repository.get_reconstructable_job(pipeline)
 
 
 def _selection(project: Project, request: RunRequest, job: ReconstructableJob) -> dict[str, Any]:
@@ -126,9 +140,9 @@ def _selection(project: Project, request: RunRequest, job: ReconstructableJob) -
     if project.catalog.pipelines[request.pipeline].engine == "dagstermill":
         return {"op_selection": [op_name(name) for name in request.steps]}
     if request.other:
-        tokens = [*request.steps, *request.other]
         graph = job.get_definition().asset_layer.asset_graph
-        return {"asset_selection": asset_selection(tokens, steps).resolve(graph)}
+        selection = asset_selection(request.steps, request.other, steps)
+        return {"asset_selection": selection.resolve(graph)}
     return {"asset_selection": frozenset(asset_keys(steps[name] for name in request.steps))}
 
 
@@ -137,6 +151,6 @@ def _run_config(project: Project, request: RunRequest) -> dict[str, Any]:
     if request.values:
         config["ops"] = {op_name(step): {"config": v} for step, v in request.values.items()}
     pipeline = project.catalog.pipelines[request.pipeline]
-    if request.workers is not None and pipeline.executor == "multiprocess":
+    if request.workers is not None and pipeline.executor != "in_process":
         config["execution"] = {"config": {"max_concurrent": request.workers}}
     return config

@@ -2,160 +2,223 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
-from dagster import AssetExecutionContext, DataVersion, Failure, MaterializeResult, MetadataValue
+from dagster import AssetCheckResult, AssetExecutionContext, DataVersion, Failure, MaterializeResult
+from dagster._core.errors import DagsterExecutionInterruptedError
 
+from dsml.contract.catalog import unknown
+from dsml.contract.cells import Json
+from dsml.contract.figures import short_id
+from dsml.contract.partitions import split_key
 from dsml.contract.problem import ProjectError
 from dsml.contract.project import Project
 from dsml.contract.spec import StepSpec
-from dsml.orchestrate.assets import artefact_key, step_key
+from dsml.orchestrate.cancelling import check_cancelled, hand_on_interrupt
 from dsml.orchestrate.config import resolve_values
+from dsml.orchestrate.data_checks import check_result, check_results
+from dsml.orchestrate.keys import artefact_key, step_key
+from dsml.orchestrate.metadata import EXECUTED_NOTEBOOK, StepContext, evidence, facts, logged
 from dsml.orchestrate.pipes import pipes_session
-from dsml.orchestrate.preview import Metadata, output_metadata, picture_markdown
-from dsml.orchestrate.runner import Line, Passed, attempt
+from dsml.orchestrate.preview import Metadata, output_metadata
+from dsml.step.checks import CheckResult, ChecksFailed
 from dsml.step.context import Setting
-from dsml.step.task import LOGGED_FOLDER, Task
-from dsml.store import Manifest, StepRun, Store
-from dsml.store.manifest import HTML_FILE, LOG_FILE, NOTEBOOK_FILE
-
-# The web server's own page that shows a notebook as HTML.
-_VIEWER = "/notebook"
-_DEFAULT_LOCATION = "dag"
+from dsml.step.inputs import find_inputs, recorded_inputs
+from dsml.step.task import FORCE_TAG, REPRODUCE_TAG, UNCHANGED, Task, as_it_is, taken_over
+from dsml.store import Input, Manifest, StepRun, Store
+from dsml.store.manifest import NOTEBOOK_FILE
+from dsml.store.runs import note_cached
 
 
 def materialise_step(
     context: AssetExecutionContext, project: Project, step: StepSpec
-) -> Iterator[MaterializeResult[Any]]:
+) -> Iterator[MaterializeResult[Any] | AssetCheckResult]:
     """Run a step for the experiment that is the run's partition.
 
     Raises:
         Failure: with the message for the user; what was kept of the attempt is in its metadata.
     """
     store = Store.open(project.root, project.catalog)
-    experiment = context.partition_key
-    task = Task(
+    with told():
+        address = address_of(context, step)
+        inputs = inputs_of(context, project, step, store, address)
+        task = task_of(context, project, step, store, address, inputs)
+    try:
+        manifest = published(context, task)
+    except ChecksFailed as failed:  # another attempt would only write the same once more
+        yield from (check_result(step, result) for result in failed.results)
+        raise failure(context, task, str(failed)) from None
+    yield from _results(context, task, manifest)
+    yield from check_results(step, map(CheckResult.from_dict, manifest.checks))
+
+
+def address_of(context: StepContext, step: StepSpec) -> StepRun:
+    """The step in the run that Dagster is at."""
+    experiment, partition = split_key(context.partition_key)
+    return StepRun(step.name, experiment, context.run.run_id, partition)
+
+
+def inputs_of(
+    context: StepContext, project: Project, step: StepSpec, store: Store, address: StepRun
+) -> dict[str, Input]:
+    """What the step reads: the newest of its own run, or what a run that is done again has read.
+
+    Raises:
+        ProjectError: something is missing, or no longer what it was.
+    """
+    again = context.run.tags.get(REPRODUCE_TAG)
+    recorded = store.manifest(address.of_run(again)) if again else None
+    if recorded is not None:
+        return recorded_inputs(store, step, recorded.inputs, address)
+    return find_inputs(
+        project.root,
+        store,
+        step,
+        address,
+        lineage=lineage(context),
+        partitions=project.partitions,
+    )
+
+
+def lineage(context: StepContext) -> list[str]:
+    """The runs that this one carries on, the nearest first: what they published is its own, too."""
+    found: list[str] = []
+    run_id = context.run.parent_run_id
+    while run_id is not None and run_id not in found:
+        found.append(run_id)
+        parent = context.instance.get_run_by_id(run_id)
+        run_id = None if parent is None else parent.parent_run_id
+    return found
+
+
+def task_of(
+    context: StepContext,
+    project: Project,
+    step: StepSpec,
+    store: Store,
+    address: StepRun,
+    inputs: Mapping[str, Input],
+    mapped: Mapping[str, Json] | None = None,
+) -> Task:
+    """The attempt that is to be made; ``mapped`` holds the parameters of an instance.
+
+    Raises:
+        ProjectError: a parameter is given a value that it doesn't take, or the step's file cannot
+            be read any more.
+    """
+    return Task(
         root=project.root,
-        step=step,
+        step=as_it_is(project.root, step),
         store=store,
-        address=StepRun(step.name, experiment, context.run.run_id),
+        address=address,
         number=context.retry_number + 1,
         values=resolve_values(
-            step,
-            project.catalog.experiments[experiment].config.get(step.name, {}),
-            context.run.run_config,
+            step, experiment_values(project, address), context.run.run_config, mapped
         ),
+        inputs=inputs,
+        timeout=project.timeout(step),
+        partitions=project.partitions.get(step.name),
     )
-    yield from _results(context, task, _published(context, task))
 
 
-def _published(context: AssetExecutionContext, task: Task) -> Passed:
+def experiment_values(project: Project, address: StepRun) -> Mapping[str, Json]:
+    """What the experiment sets of a step's parameters.
+
+    Raises:
+        ProjectError: it is not in the catalog any more.
+    """
+    experiments = project.catalog.experiments
+    if address.experiment not in experiments:
+        raise ProjectError([unknown("experiment", address.experiment, experiments)])
+    return experiments[address.experiment].config.get(address.step, {})
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Tell Dagster of a mistake that another attempt would only find again."""
+    try:
+        yield
+    except ProjectError as error:
+        raise Failure(description=str(error), allow_retries=False) from None
+
+
+def published(context: StepContext, task: Task) -> Manifest:
+    """Run the step, unless what it would publish is there.
+
+    Raises:
+        Failure: with the message for the user.
+        ChecksFailed: an out breaks a check that blocks.
+    """
     # an attempt of this run that published and was then killed before it could say so
-    earlier = task.store.manifest(task.address)
-    if earlier is not None:
-        return Passed(earlier, {})
+    found = task.store.manifest(task.address) or _unchanged(context, task)
+    if found is not None:
+        return found
+
+    # slow, and needless where nothing is run
+    from dsml.orchestrate.runner import CANCELLED, attempt
 
     @contextmanager
-    def connect(setting: Setting, private: Path) -> Iterator[Line]:
+    def connect(setting: Setting, private: Path) -> Iterator[Mapping[str, str]]:
         with pipes_session(context, setting, private) as session:
-            yield Line(
-                session.get_bootstrap_env_vars(), session.message_handler.get_custom_messages
-            )
+            yield session.get_bootstrap_env_vars()
 
     try:
+        check_cancelled()
         return attempt(task, context.log, connect)
+    except ChecksFailed:
+        raise
     except ProjectError as error:
-        raise Failure(description=str(error), metadata=_failure_metadata(context, task)) from None
+        raise failure(context, task, str(error), again=True) from None
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+        hand_on_interrupt(context.instance, context.run)
+        # as it is, Dagster would take it for one more reason to try again
+        raise failure(context, task, CANCELLED) from None
 
 
-def _failure_metadata(context: AssetExecutionContext, task: Task) -> Metadata:
-    if not task.store.attempt_path(task.address, task.number, NOTEBOOK_FILE).exists():
-        return {}  # it failed before its notebook was started
-    return _viewer(context, task, task.number) | _files(task, task.number)
+def failure(context: StepContext, task: Task, message: str, *, again: bool = False) -> Failure:
+    """The failure of an attempt: where its evidence is kept, and whether to try ``again``."""
+    metadata: Metadata = {}
+    if task.store.attempt_path(task.address, task.number, NOTEBOOK_FILE).exists():
+        metadata = evidence(context, task.store, task.address, task.number)
+    return Failure(description=message, metadata=metadata, allow_retries=again)
+
+
+def _unchanged(context: StepContext, task: Task) -> Manifest | None:
+    """What was published before from just the same, taken over into this run."""
+    if not task.step.is_cached or {FORCE_TAG, REPRODUCE_TAG} & context.run.tags.keys():
+        return None
+    found = task.store.same(task.address, task.fingerprint)
+    if found is None:
+        return None
+    manifest = taken_over(found, task)
+    task.store.record(manifest)
+    note_cached(task.store, manifest)
+    context.log.info(f"{UNCHANGED} {short_id(manifest.cached)}: not run again")
+    return manifest
 
 
 def _results(
-    context: AssetExecutionContext, task: Task, passed: Passed
+    context: AssetExecutionContext, task: Task, manifest: Manifest
 ) -> Iterator[MaterializeResult[Any]]:
-    manifest = passed.manifest
-    facts = _facts(manifest) | _viewer(context, task, manifest.attempts)
+    known = facts(manifest)
+    shown = known | evidence(context, task.store, manifest.origin, manifest.attempts)
+    link = {name: value for name, value in shown.items() if name == EXECUTED_NOTEBOOK}
     yield MaterializeResult(
         asset_key=step_key(manifest.step),
-        metadata=facts | _files(task, manifest.attempts) | _logged(task, passed, facts),
-        data_version=DataVersion(_fingerprint(manifest)),
+        metadata=shown | logged(task.store, manifest, shown),
+        data_version=DataVersion(manifest.fingerprint),
     )
     for path, name in task.step.artefacts.items():
-        output = manifest.outputs[name]
-        published = str(task.store.path(task.address, output.file))
-        local = task.store.local(task.address, output)
+        output = manifest.outputs.get(name)
+        if output is None:
+            continue  # it is optional, and what depends on it is skipped
+        where = str(task.store.path(manifest.origin, output.file))
+        local = task.store.local(manifest.origin, output)
         yield MaterializeResult(
             asset_key=artefact_key(path),
-            metadata=output_metadata(output, local, published) | facts,
+            metadata=output_metadata(output, local, where) | known | link,
             data_version=DataVersion(output.sha256),
         )
-
-
-def _fingerprint(manifest: Manifest) -> str:
-    """What an executed notebook depends on: its code, its parameters, the content of its inputs."""
-    parts = {
-        "code": manifest.code,
-        "parameters": {name: value.value for name, value in manifest.parameters.items()},
-        "inputs": {name: found.sha256 for name, found in manifest.inputs.items()},
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _facts(manifest: Manifest) -> Metadata:
-    spent = datetime.fromisoformat(manifest.ended) - datetime.fromisoformat(manifest.started)
-    return {
-        "experiment": MetadataValue.text(manifest.experiment),
-        "seconds": MetadataValue.float(round(spent.total_seconds(), 3)),
-        "parameters": MetadataValue.json(
-            {name: value.value for name, value in manifest.parameters.items()}
-        ),
-    }
-
-
-def _viewer(context: AssetExecutionContext, task: Task, number: int) -> Metadata:
-    """A link to the executed notebook, which the UI opens as a page."""
-    if not task.store.is_local:
-        return {}  # the web server reads notebooks from its own disk only
-    origin = context.run.remote_job_origin  # unknown to a run from the command line
-    location = _DEFAULT_LOCATION if origin is None else origin.location_name
-    query = urlencode({"path": task.kept(number, NOTEBOOK_FILE), "repoLocName": location})
-    return {"executed notebook": MetadataValue.url(f"{_VIEWER}?{query}")}
-
-
-def _files(task: Task, number: int) -> Metadata:
-    """Where the evidence of an attempt is kept."""
-    return {
-        "notebook": MetadataValue.notebook(task.kept(number, NOTEBOOK_FILE)),
-        "HTML": MetadataValue.path(task.kept(number, HTML_FILE)),
-        "log": MetadataValue.path(task.kept(number, LOG_FILE)),
-    }
-
-
-def _logged(task: Task, passed: Passed, facts: Metadata) -> Metadata:
-    """What the notebook logged; a name that is taken by a fact is set apart."""
-    manifest = passed.manifest
-    found: Metadata = {name: _figure(value) for name, value in manifest.metrics.items()}
-    for name, fact in manifest.logged.items():
-        found[name] = MetadataValue.text(str(fact))
-    for name, file in passed.files.items():
-        kept = task.kept(manifest.attempts, f"{LOGGED_FOLDER}/{file}")
-        is_picture = task.store.is_local and file.endswith(".png")
-        found[name] = picture_markdown(Path(kept)) if is_picture else MetadataValue.path(kept)
-    taken = {*facts, *_files(task, manifest.attempts)}
-    return {f"{name} (logged)" if name in taken else name: v for name, v in found.items()}
-
-
-def _figure(value: float | str) -> MetadataValue[Any]:
-    """A metric; NaN and the like come as text, since the UI's plots don't take them."""
-    return MetadataValue.text(value) if isinstance(value, str) else MetadataValue.float(value)

@@ -24,10 +24,11 @@ from dagster import (
 from dagster._core.pipes.context import PipesMessageHandler
 from dagster_pipes import PipesContextData, PipesDefaultMessageWriter, PipesParams
 
+from dsml.orchestrate.metadata import StepContext
 from dsml.step.context import Setting
 
 _POLL = 0.05  # seconds between two looks at the message file
-_FORWARDED = ("log", "report_custom_message", "report_asset_check", "report_asset_materialization")
+_FORWARDED = ("log", "report_asset_check", "report_asset_materialization")
 
 
 class _MessageFile(PipesMessageReader):
@@ -70,9 +71,7 @@ class _MessageFile(PipesMessageReader):
 
 
 @contextmanager
-def pipes_session(
-    context: AssetExecutionContext, setting: Setting, private: Path
-) -> Iterator[PipesSession]:
+def pipes_session(context: StepContext, setting: Setting, private: Path) -> Iterator[PipesSession]:
     """A session that hands ``setting`` to the kernel and passes on what the kernel reports."""
     reader = _MessageFile(private / "messages.jsonl")
     handler = PipesMessageHandler(context, reader)
@@ -82,9 +81,9 @@ def pipes_session(
         yield PipesSession(data, handler, context_params, messages, context)
 
 
-def _context_data(context: AssetExecutionContext, extras: Mapping[str, Any]) -> PipesContextData:
+def _context_data(context: StepContext, extras: Mapping[str, Any]) -> PipesContextData:
     return PipesContextData(
-        asset_keys=[key.to_escaped_user_string() for key in sorted(context.selected_asset_keys)],
+        asset_keys=_asset_keys(context),
         code_version_by_asset_key=None,
         provenance_by_asset_key=None,
         partition_key=context.partition_key if context.has_partition_key else None,
@@ -95,3 +94,10 @@ def _context_data(context: AssetExecutionContext, extras: Mapping[str, Any]) -> 
         retry_number=context.retry_number,
         extras=extras,
     )
+
+
+def _asset_keys(context: StepContext) -> list[str]:
+    """The assets that the notebook materialises; an instance of a mapped step none by itself."""
+    if not isinstance(context, AssetExecutionContext):
+        return []
+    return [key.to_escaped_user_string() for key in sorted(context.selected_asset_keys)]

@@ -14,6 +14,7 @@ for _module in (
     "dagster._core.storage.sqlite_storage",
     "dsml.orchestrate.definitions",
     "dsml.orchestrate.materialise",
+    "dsml.orchestrate.runner",
     "ipykernel",  # asked for its version whenever a kernel starts
 ):
     importlib.import_module(_module)

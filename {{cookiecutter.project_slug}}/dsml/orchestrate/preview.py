@@ -6,7 +6,7 @@ import base64
 import csv
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,16 @@ def output_metadata(output: Output, file: Path, url: str) -> Metadata:
         except Exception as error:  # a glance that fails is no reason to fail the step
             metadata["preview"] = MetadataValue.text(f"none: {type(error).__name__}: {error}")
     return metadata
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as Markdown; each cell is one line."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.replace("|", r"\|").split())
 
 
 def picture_markdown(file: Path) -> MetadataValue[Any]:

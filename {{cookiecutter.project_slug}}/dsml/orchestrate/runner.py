@@ -9,29 +9,25 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 from dsml.contract.problem import Problem, ProjectError, Where
+from dsml.orchestrate.cancelling import check_cancelled
 from dsml.orchestrate.executed import prepare, write_html
 from dsml.orchestrate.kernel import Execution
+from dsml.step.checks import judge, run_checks
 from dsml.step.context import Setting
 from dsml.step.facts import now
-from dsml.step.inputs import find_inputs
-from dsml.step.task import (
-    Reported,
-    Task,
-    manifest_of,
-    measure_outs,
-    record_of,
-    setting_of,
-)
+from dsml.step.reported import Reported
+from dsml.step.spans import TRACEPARENT, traceparent
+from dsml.step.task import Observed, Task, manifest_of, measure_outs, record_of, setting_of
 from dsml.store import Manifest, Staging
 from dsml.store.manifest import ATTEMPTS_FOLDER, HTML_FILE, LOG_FILE, NOTEBOOK_FILE
+from dsml.store.runs import RUNNING, note
 
 CANCELLED = "the run was cancelled"
 _TICK = 0.2  # seconds between two looks at what the notebook has printed
@@ -49,33 +45,18 @@ class Log(Protocol):
         """Log what a user should look at."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """The line to a kernel: variables for its environment, and what it has reported so far."""
-
-    env: Mapping[str, str]
-    reported: Callable[[], Sequence[Mapping[str, Any]]]
+# Opens the line to a kernel; what it gives are variables for the kernel's environment.
+Connect = Callable[[Setting, Path], AbstractContextManager[Mapping[str, str]]]
 
 
-Connect = Callable[[Setting, Path], AbstractContextManager[Line]]
-
-
-@dataclass(frozen=True)
-class Passed:
-    """A step that has passed: its manifest, and the files that its notebook logged."""
-
-    manifest: Manifest
-    files: Mapping[str, str]
-
-
-def attempt(task: Task, log: Log, connect: Connect) -> Passed:
+def attempt(task: Task, log: Log, connect: Connect) -> Manifest:
     """Run the notebook once and publish what it declares.
 
     The executed notebook, its HTML, the log and a record are kept in any case.
 
     Raises:
-        ProjectError: an input is missing, a cell failed, the kernel died, the deadline passed,
-            or an out was not written; the text is the message for the user.
+        ProjectError: a cell failed, the kernel died, the deadline passed, an out was not written,
+            or breaks a check that blocks; the text is the message for the user.
     """
     with _interrupted_once():
         return _attempt(task, log, connect)
@@ -109,39 +90,46 @@ def _interrupted_once() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _attempt(task: Task, log: Log, connect: Connect) -> Passed:
+def _attempt(task: Task, log: Log, connect: Connect) -> Manifest:
     started = now()
-    inputs = find_inputs(task.root, task.store, task.step, task.address)
     staging = task.store.stage(task.address, task.number)
-    status, error = "failed", ""
+    status, error, observed = "failed", "", Observed()
     try:
-        setting = setting_of(task, inputs, staging)
-        with connect(setting, staging.private) as line:
-            _execute(task, staging, line.env, log)
+        note(task.store, record_of(task, started, RUNNING))
+        setting = setting_of(task, staging)
+        with connect(setting, staging.private) as env:
+            _execute(task, staging, env, log, observed)
         outputs = measure_outs(task, staging, log.warning)
-        reported = Reported.of(line.reported())
+        checks = run_checks(
+            task.step, task.root, {name: staging.outs / o.file for name, o in outputs.items()}
+        )
+        judge(task.step, checks, log.warning)
+        reported = Reported.read(Path(setting.logged))
         status = "passed"
     except Exception as failure:
         error = str(failure)
+        observed.exception = observed.exception or type(failure).__name__
         raise
     except BaseException:
         status, error = "cancelled", CANCELLED
         raise
     finally:
-        record = record_of(task, inputs, started, status, error)
+        record = record_of(task, started, status, error, observed)
         task.store.keep_attempt(task.address, staging, record)
         if status != "passed":
             task.store.unstage(staging)
     executed = f"{ATTEMPTS_FOLDER}/{task.number}/{NOTEBOOK_FILE}"
-    manifest = manifest_of(task, inputs, outputs, reported, started, executed)
+    manifest = manifest_of(task, outputs, reported, started, executed, checks)
     try:
         task.store.publish(task.address, staging, manifest)
     finally:
         task.store.unstage(staging)
-    return Passed(manifest, reported.files)
+    return manifest
 
 
-def _execute(task: Task, staging: Staging, env: Mapping[str, str], log: Log) -> None:
+def _execute(
+    task: Task, staging: Staging, env: Mapping[str, str], log: Log, observed: Observed
+) -> None:
     given = {
         name: v.value
         for name, v in task.values.items()
@@ -149,10 +137,10 @@ def _execute(task: Task, staging: Staging, env: Mapping[str, str], log: Log) -> 
     }
     source = task.root / task.step.path
     execution = Execution(
-        notebook=prepare(source, given),
+        notebook=prepare(task.root, task.step, given),
         file=staging.evidence / NOTEBOOK_FILE,
         folder=source.parent,
-        env=kernel_env(task.root, env),
+        env=kernel_env(task.root, {**env, TRACEPARENT: traceparent(task.address, task.number)}),
         private=staging.private,
     )
     execution.start()
@@ -163,9 +151,13 @@ def _execute(task: Task, staging: Staging, env: Mapping[str, str], log: Log) -> 
         execution.join(_STOP_TIMEOUT)
         raise
     finally:
+        usage = execution.usage
+        observed.cpu_seconds, observed.peak_memory = usage.cpu_seconds, usage.peak_memory
+        observed.cells = execution.cells
         _write_html(execution, staging.evidence / HTML_FILE, log)
     if execution.failure is not None:
         failure = execution.failure
+        observed.exception, observed.traceback = failure.exception, failure.traceback
         where = Where(task.step.path, failure.cell, None, failure.line)
         fix = f"look at the executed notebook: {task.kept(task.number, NOTEBOOK_FILE)}"
         raise ProjectError([Problem(where, failure.error, fix, "failed")])
@@ -184,6 +176,7 @@ def _watch(execution: Execution, file: Path, timeout: float | None, log: Log) ->
     with file.open("w", encoding="utf-8") as stream:
         while True:
             ended = execution.done.wait(_TICK)
+            execution.measure()
             text = execution.take_output()
             if text:
                 stream.write(text)
@@ -191,6 +184,7 @@ def _watch(execution: Execution, file: Path, timeout: float | None, log: Log) ->
                 shown = _show(text, shown, file, log)
             if ended:
                 return
+            check_cancelled()
             if deadline is not None and time.monotonic() > deadline:
                 execution.stop(f"the deadline of {timeout:g} s has passed")
                 deadline = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,21 @@ from dagster import (
     Nothing,
     OpDefinition,
     Out,
-    PartitionsDefinition,
 )
 
 from dsml.contract.catalog import Pipeline
 from dsml.contract.cells import read_notebook
-from dsml.contract.problem import Problem, ProjectError, Where, errors
+from dsml.contract.engines import stock_problems
+from dsml.contract.modules import Modules
+from dsml.contract.pair import is_text_notebook
+from dsml.contract.percent import SUFFIX
+from dsml.contract.problem import Problem, ProjectError, errors
 from dsml.contract.project import Project, find_root
-from dsml.contract.selection import select
-from dsml.contract.spec import StepSpec, read_spec
+from dsml.contract.selection import steps_of
+from dsml.contract.spec import Function, StepSpec, read_spec, step_name
 from dsml.orchestrate.config import config_schema, op_name
 from dsml.orchestrate.executors import executor
+from dsml.orchestrate.partitions import pipeline_config
 from dsml.step.stock import NOTEBOOK_TAG
 
 _NOTEBOOK_OUT = "executed_notebook"
@@ -42,41 +47,44 @@ def get_dagstermill_op_params(path: str | Path) -> dict[str, Any]:
     """What ``dagstermill.define_dagstermill_op`` takes to make an op of a notebook.
 
     Every in is the path of an artefact as text; one that is not connected is found in the store.
+    A notebook that is mapped is run for one value, the parameter's own.
 
     Raises:
         ProjectError: the notebook doesn't keep the contract, or lies in no project.
     """
     file = Path(path).resolve()
     root = find_root(file.parent)
+    relative = file.relative_to(root).as_posix()
     problems: list[Problem] = []
-    spec = read_spec(read_notebook(file, file.relative_to(root).as_posix()), problems)
+    if file.suffix == SUFFIX and not is_text_notebook(file):
+        problems += stock_problems(StepSpec(*step_name(relative), relative, function=Function(1)))
+        raise ProjectError(problems)
+    notebook = read_notebook(file, relative)
+    spec = read_spec(notebook, problems, Modules(root))
     if spec is None or errors(problems):
         raise ProjectError(problems)
     return _op_params(root, spec)
 
 
 def _op_params(root: Path, spec: StepSpec) -> dict[str, Any]:
-    if not spec.path.endswith(".ipynb"):
-        what = "dagstermill runs no text notebooks"
-        fix = f"make a notebook of it: jupytext --to ipynb {spec.path}, or use the engine pipes"
-        raise ProjectError([Problem(Where(spec.path), what, fix, "text-notebook")])
+    refused = list(stock_problems(spec))
+    if refused:
+        raise ProjectError(refused)
     file = str(root / spec.path)
     return {
         "name": op_name(spec.name),
         "notebook_path": file,
         "ins": {name: In(str, default_value="") for name in spec.ins},
-        "outs": {name: Out(str) for name in spec.outs},
-        "config_schema": config_schema(spec),
+        "outs": {name: Out(str, is_required=name not in spec.optional) for name in spec.outs},
+        "config_schema": config_schema(replace(spec, map={})),
         "description": spec.description or None,
         "tags": {**spec.tags, NOTEBOOK_TAG: file},
     }
 
 
-def stock_job(
-    project: Project, pipeline: Pipeline, partitions: PartitionsDefinition[str]
-) -> JobDefinition:
+def stock_job(project: Project, pipeline: Pipeline) -> JobDefinition:
     """The job of a pipeline whose engine is dagstermill."""
-    chosen = select(pipeline.select, project.registered).steps
+    chosen = steps_of(pipeline, project.registered)
     steps = {name: step for name, step in project.registered.items() if name in chosen}
     with warnings.catch_warnings():  # dagstermill is in beta since its beginning
         warnings.simplefilter("ignore", BetaWarning)
@@ -92,10 +100,15 @@ def stock_job(
             },
         )
         return graph.to_job(
-            partitions_def=partitions,
-            executor_def=executor(pipeline.executor, pipeline.workers),
+            config=pipeline_config(project, pipeline, steps),
+            executor_def=executor(project, _executor(pipeline), pipeline.workers),
             resource_defs={_NOTEBOOK_MANAGER: ConfigurableLocalOutputNotebookIOManager()},
         )
+
+
+def _executor(pipeline: Pipeline) -> str:
+    """Dagstermill starts its kernels as if it had the process for itself: it gets one."""
+    return "multiprocess" if pipeline.executor == "threads" else pipeline.executor
 
 
 def _op(root: Path, step: StepSpec) -> OpDefinition:

@@ -1,0 +1,121 @@
+"""Failed runs are told by mail and to a webhook."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dagster import (
+    DagsterEvent,
+    DagsterRun,
+    DefaultSensorStatus,
+    RunFailureSensorContext,
+    SensorDefinition,
+    SkipReason,
+    run_failure_sensor,
+)
+from dagster._core.execution.plan.objects import StepFailureData
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from dsml.contract.figures import short_id
+from dsml.contract.partitions import split_key
+from dsml.contract.problem import ProjectError
+from dsml.contract.project import Project
+from dsml.orchestrate.channels import Message, is_configured, send
+from dsml.orchestrate.config import op_name, parse_step_key
+
+NAME = "notify_failures"
+_LONGEST = 2000  # characters of what a step says
+_MOST = 10  # steps that are told with what they say
+
+
+def failure_sensor(project: Project) -> SensorDefinition:
+    """Tells of every run of the project that failed, whoever started it.
+
+    It runs by default where the environment says where messages go.
+    """
+
+    # runs that `dsml run` started belong to no code location
+    @run_failure_sensor(
+        name=NAME,
+        description="Tells of failed runs by mail and to a webhook: see DSML_SMTP_HOST and "
+        "DSML_WEBHOOK_URL.",
+        monitor_all_code_locations=True,
+        default_status=DefaultSensorStatus.RUNNING
+        if is_configured()
+        else DefaultSensorStatus.STOPPED,
+    )
+    def notify(context: RunFailureSensorContext) -> SkipReason | None:
+        run = context.dagster_run
+        if not is_configured():
+            return SkipReason("nothing says where to: set DSML_SMTP_HOST or DSML_WEBHOOK_URL")
+        if not _is_of(project, run):  # Dagster takes no reason for one of several runs in a tick
+            context.log.info(f"run {run.run_id} is one of another project")
+            return None
+        failures = context.get_step_failure_events()
+        sent, problems = send(message_of(project, run, failures, context.failure_event))
+        context.log.info(f"run {run.run_id}: sent by {', '.join(sent) or 'nobody'}")
+        for problem in problems:
+            context.log.error(str(problem))
+        if problems:
+            raise ProjectError(problems)
+        return None
+
+    return notify
+
+
+def _is_of(project: Project, run: DagsterRun) -> bool:
+    """Whether a run is one of this project: an instance may serve several."""
+    pointer = run.job_code_origin.repository_origin.code_pointer if run.job_code_origin else None
+    folder = getattr(pointer, "working_directory", None)
+    return folder is None or Path(folder).resolve() == project.root
+
+
+def message_of(
+    project: Project, run: DagsterRun, failures: Sequence[DagsterEvent], failure: DagsterEvent
+) -> Message:
+    """What is told of a failed run: where it failed, what its steps say, how to look."""
+    name = project.catalog.project or project.root.name
+    experiment, partition = split_key(run.tags.get(PARTITION_NAME_TAG, ""))
+    lines = [
+        f"project:    {name}",
+        f"pipeline:   {run.job_name}",
+        f"experiment: {experiment or '-'}",
+        *([f"partition:  {partition}"] if partition else []),
+        f"run:        {run.run_id}",
+    ]
+    for event in failures[:_MOST]:
+        lines += ["", f"{_step(project, event)} failed", _indented(_said(event))]
+    if len(failures) > _MOST:
+        lines += ["", f"and {len(failures) - _MOST} more steps"]
+    if not failures:
+        lines += ["", _indented(failure.message or "it failed outside of its steps")]
+    lines += ["", f"look into it: dsml show {short_id(run.run_id)}"]
+    ui = os.environ.get("DSML_UI_URL", "").rstrip("/")
+    link = f"{ui}/runs/{run.run_id}" if ui else ""
+    return Message(f"{name}: {run.job_name} failed", "\n".join(lines), link)
+
+
+def _step(project: Project, event: DagsterEvent) -> str:
+    """The catalog path of a step, with the instance of a mapped one."""
+    key = parse_step_key(event.step_key or "")
+    names = {op_name(name): name for name in project.registered}
+    return names.get(key.op, key.op) + (f"[{key.instance}]" if key.instance else "")
+
+
+def _said(event: DagsterEvent) -> str:
+    """What a failed step says: the message for the user, else the error."""
+    data = event.event_specific_data
+    if not isinstance(data, StepFailureData):
+        return event.message or ""
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    return data.error.message if data.error is not None else ""
+
+
+def _indented(text: str) -> str:
+    shown = text.strip()
+    if len(shown) > _LONGEST:
+        shown = f"{shown[:_LONGEST]} ..."
+    return "\n".join(f"  {line}" for line in shown.split("\n"))

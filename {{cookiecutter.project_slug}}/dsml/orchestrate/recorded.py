@@ -1,0 +1,171 @@
+"""What is recorded of a run as a whole, by the process that executes it.
+
+Every run goes through its executor, whoever started it: the command line, the UI, a schedule or a
+sensor. That is therefore where its record is written, and its trace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dagster import (
+    DagsterEvent,
+    DagsterExecutionInterruptedError,
+    DagsterRun,
+    Executor,
+)
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+from dagster._core.execution.step_dependency_config import StepDependencyConfig
+from dagster._core.storage.tags import (
+    BACKFILL_ID_TAG,
+    PARTITION_NAME_TAG,
+    SCHEDULE_NAME_TAG,
+    SENSOR_NAME_TAG,
+)
+
+from dsml.contract.partitions import split_key
+from dsml.contract.project import Project
+from dsml.evidence import export, trace
+from dsml.evidence.ci import ci_facts
+from dsml.evidence.records import Tried
+from dsml.orchestrate.config import op_name, parse_step_key
+from dsml.orchestrate.launch import interrupted
+from dsml.orchestrate.process import PROCESS_TAG
+from dsml.step.facts import git_facts, git_origin, now
+from dsml.step.process import mark
+from dsml.store import Store
+from dsml.store.runs import RunRecord, keep_run
+
+if TYPE_CHECKING:
+    from dsml.orchestrate.runner import Log
+
+_SHARE = 20  # the trace of a run under way is written again for a twentieth of the time at most
+_STARTERS = {BACKFILL_ID_TAG: "backfill", SCHEDULE_NAME_TAG: "schedule", SENSOR_NAME_TAG: "sensor"}
+_CANCELLED = (DagsterExecutionInterruptedError, KeyboardInterrupt, GeneratorExit)
+
+
+class Recorded(Executor):
+    """Executes as another executor does; the run leaves its record and its trace in the store."""
+
+    def __init__(self, project: Project, executor: Executor) -> None:
+        self._project = project
+        self._executor = executor
+
+    @property
+    def retries(self) -> RetryMode:
+        """Whether steps are tried again."""
+        return self._executor.retries
+
+    @property
+    def step_dependency_config(self) -> StepDependencyConfig:
+        """When a step may begin."""
+        return self._executor.step_dependency_config
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[DagsterEvent]:
+        """Execute the plan as the other executor does."""
+        run = _Run(self._project, plan_context.dagster_run, execution_plan, plan_context.log)
+        status = "passed"
+        try:
+            for event in self._executor.execute(plan_context, execution_plan):
+                if event.is_step_failure and status == "passed":
+                    status = "failed"
+                if interrupted(event):
+                    status = "cancelled"
+                run.follow(event)
+                yield event
+        except BaseException as error:
+            if status == "passed":
+                status = "failed"
+            if isinstance(error, _CANCELLED):
+                status = "cancelled"
+            raise
+        finally:
+            run.end(status)
+
+
+class _Run:
+    """Keeps the record and the trace of one run up to date."""
+
+    def __init__(self, project: Project, run: DagsterRun, plan: ExecutionPlan, log: Log) -> None:
+        self._store = Store.open(project.root, project.catalog)
+        self._log = log
+        self._record = _record(project, run, plan)
+        self._known: dict[str, Tried] = {}
+        self._next = 0.0
+        with self._told():
+            keep_run(self._store, self._record)
+
+    def follow(self, event: DagsterEvent) -> None:
+        """Write the trace when a step has ended, so that it is there if the run is killed."""
+        begun = time.monotonic()
+        if begun < self._next or not (event.is_step_success or event.is_step_failure):
+            return
+        with self._told():
+            trace.write(self._store, self._record.run_id, self._known)
+        ended = time.monotonic()
+        self._next = ended + _SHARE * (ended - begun)
+
+    def end(self, status: str) -> None:
+        """Write how the run ended, and its trace; send it where the environment says so."""
+        self._record = replace(self._record, status=status, ended=now())
+        with self._told():
+            keep_run(self._store, self._record)
+            found = trace.write(self._store, self._record.run_id, self._known)
+            problem = export.send(found.spans) if export.is_configured() else None
+            if problem is not None:
+                self._log.warning(str(problem))
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """A run is not to fail because of its trace."""
+        try:
+            yield
+        except Exception as error:
+            self._log.warning(
+                f"the trace of this run could not be written: {type(error).__name__}: {error}"
+            )
+
+
+def _record(project: Project, run: DagsterRun, plan: ExecutionPlan) -> RunRecord:
+    experiment, partition = split_key(run.tags.get(PARTITION_NAME_TAG, ""))
+    ops = {parse_step_key(key).op for key in plan.step_keys_to_execute}
+    steps = {name: step for name, step in project.registered.items() if op_name(name) in ops}
+    return RunRecord(
+        run_id=run.run_id,
+        project=project.catalog.project,
+        pipeline=run.job_name,
+        experiment=experiment,
+        partition=partition,
+        started=now(),
+        parent=run.parent_run_id or "",
+        started_by=_started_by(run),
+        user=_user(),
+        process=mark(),
+        steps={name: sorted(step.upstream & steps.keys()) for name, step in steps.items()},
+        git={**git_facts(project.root), **git_origin(project.root)},
+        ci=ci_facts(os.environ),
+    )
+
+
+def _started_by(run: DagsterRun) -> str:
+    for tag, word in _STARTERS.items():
+        if tag in run.tags:
+            return f"{word} {run.tags[tag]}"
+    return "command line" if PROCESS_TAG in run.tags else "UI"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a user without a name, as in many containers
+        return ""
