@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from dsml.step.context import Context, get_context
 from dsml.step.field import Field
+from dsml.step.function import run_by_hand
 
-__all__ = ["Context", "Field", "get_context"]
+__all__ = ["Context", "Field", "get_context", "run_by_hand"]

@@ -31,7 +31,20 @@ def project_root() -> Path:
 
 def main() -> None:
     """Run a command; a mistake of the user's is told as a message, never as a traceback."""
-    from dsml.cli import adopt, check, debug, new, run, runs  # noqa: F401 - they add their commands
+    from dsml.cli import (  # noqa: F401 - they add their commands
+        adopt,
+        backfill,
+        check,
+        compare,
+        debug,
+        new,
+        notify,
+        reproduce,
+        run,
+        runs,
+        schedules,
+        trace,
+    )
 
     try:
         cli()

@@ -42,7 +42,8 @@ def check(paths: tuple[str, ...], form: str | None, as_json: bool, strict: bool)
         click.echo("".join(f"{line}\n" for line in as_github(found, root)), nl=False)
     elif found:
         click.echo(f"{render(found)}\n", err=on_stderr)
-    counted = _counted(len(checked.steps), "notebook")
+    functions = any(step.function is not None for step in checked.steps.values())
+    counted = _counted(len(checked.steps), "step" if functions else "notebook")
     verdict = _counted(len(wrong), "error") if wrong else "no errors"
     verdict += f", {_counted(len(warned), 'warning')}" if warned else ""
     click.echo(f"{counted} and {CATALOG_FILE} checked: {verdict}", err=on_stderr)
@@ -56,10 +57,10 @@ def _counted(count: int, noun: str) -> str:
 @cli.command()
 @_PATHS
 def register(paths: tuple[str, ...]) -> None:
-    """Put notebooks into the catalog's register, and bring its other entries up to date.
+    """Put notebooks and Python steps into the catalog's register, and bring its entries up to date.
 
-    Without PATH every notebook below stages/ is registered. Nothing is written where a notebook
-    or the catalog is invalid.
+    Without PATH all of them below stages/ are registered. Nothing is written where one of them or
+    the catalog is invalid.
     """
     root = project_root()
     change = write_register(root, _relative(root, paths) or None)

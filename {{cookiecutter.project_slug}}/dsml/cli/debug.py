@@ -28,11 +28,12 @@ def debug(run: str, step: str | None, *, no_open: bool) -> None:
     """Open a step's notebook with the inputs and parameters that it had in a run.
 
     RUN is an id, the beginning of one, or `latest`. STEP can be left out where one step of the run
-    failed. The notebook is a copy: what it writes goes to a scratch folder.
+    failed; of a mapped step it is an instance, such as 'train.fit[100]'. The notebook is a copy:
+    what it writes goes to a scratch folder.
     """
     from dsml.cli.results import short_path
     from dsml.orchestrate.debug import debug_notebook
-    from dsml.orchestrate.history import find_run
+    from dsml.orchestrate.history import find_run, step_status
     from dsml.orchestrate.launch import open_instance
     from dsml.store import StepRun, Store
 
@@ -41,20 +42,23 @@ def debug(run: str, step: str | None, *, no_open: bool) -> None:
     store = Store.open(root, project.catalog)
     with open_instance(root) as instance:
         found = find_run(instance, run, _COMMAND)
-    addresses = (StepRun(name, found.experiment, found.run_id) for name in project.steps)
-    attempts = {a.step: a for address in addresses for a in store.attempts(address)}
-    attempt = _chosen(attempts, step, list(project.steps), found.short_id)
+        labels = step_status(instance, found.run_id, project.steps)
+    run_of = StepRun("", found.experiment, found.run_id, found.partition)
+    attempts = {label: a for label in labels for a in store.attempts(run_of.named(label))}
+    attempt = _chosen(attempts, step, [*project.steps, *labels], found.short_id)
     spec = project.steps[attempt.step]
     file, is_new = debug_notebook(project, attempt)
     path = short_path(str(file))
     if not is_new:
         click.echo(f"{path} was there already; delete it to begin anew", err=True)
     elif attempt.code not in ("", spec.code):
-        click.echo(f"{spec.path} has changed since that attempt", err=True)
+        changed = f"{spec.path}, or a module that it imports, has changed since that attempt"
+        click.echo(changed, err=True)
     if no_open:
         click.echo(path)
         return
-    click.echo(f"{attempt.step}, run {found.short_id}, attempt {attempt.number}: {attempt.status}")
+    label = attempt.address.label
+    click.echo(f"{label}, run {found.short_id}, attempt {attempt.number}: {attempt.status}")
     raise SystemExit(_open(root, file))
 
 

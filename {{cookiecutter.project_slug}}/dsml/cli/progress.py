@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Self
 
 from dagster import DagsterEvent, DagsterEventType, EventLogEntry
+from dagster._core.events import EngineEventData
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.spinner import Spinner
 from rich.text import Text
 
-from dsml.cli.format import duration
+from dsml.contract.figures import duration
+from dsml.orchestrate.config import PLAN, parse_step_key
 from dsml.orchestrate.launch import interrupted
+from dsml.step.task import UNCHANGED
 
 _CELL = re.compile(r"^cell (\d+)/(\d+), ", re.MULTILINE)
 _BEGINNINGS = (
@@ -26,22 +29,32 @@ _BEGINNINGS = (
     DagsterEventType.STEP_FAILURE,
 )
 _SHOWN = 12  # running steps that are shown at once
+WAITING = "waiting"
+_OPEN = (WAITING, "running")
 
 
 @dataclass
 class StepProgress:
-    """One step. ``status`` is running, passed, failed, cancelled, retrying or skipped.
+    """One step, or one instance of a mapped step.
 
-    Times are Unix's.
+    ``status`` is waiting (for a place in its pool), running, passed, unchanged (and not run),
+    failed, cancelled, retrying or skipped. Times are Unix's.
     """
 
-    name: str
+    step: str
+    instance: str | None = None
     status: str = "running"
     started: float = 0.0
     ended: float | None = None
     cell: str = ""
     attempts: int = 0
     error: str = ""
+    unchanged: bool = False
+
+    @property
+    def name(self) -> str:
+        """``train.fit``, or ``train.fit[100]``."""
+        return self.step if self.instance is None else f"{self.step}[{self.instance}]"
 
     @property
     def seconds(self) -> float:
@@ -60,25 +73,29 @@ class Progress:
 
     @property
     def running(self) -> list[StepProgress]:
-        """The steps that are under way."""
-        return [step for step in list(self.steps.values()) if step.status == "running"]
+        """The steps that are under way, and those that wait for their pool."""
+        return [step for step in list(self.steps.values()) if step.status in _OPEN]
 
     def __call__(self, entry: EventLogEntry) -> None:
         """Take in one event."""
-        name = self._names.get(entry.step_key or "")
+        key = parse_step_key(entry.step_key or "")
+        step_name = self._names.get(key.op)
         event = entry.dagster_event
         if event is not None and event.event_type == DagsterEventType.RUN_FAILURE:
-            self.run_error = entry.user_message or ""
-        if name is None:
-            return
-        if event is not None and event.event_type in _BEGINNINGS:
-            self.steps.setdefault(name, StepProgress(name, started=entry.timestamp))
-        step = self.steps.get(name)
+            told = (entry.user_message, _message(event))
+            self.run_error = "\n  ".join(text for text in told if text)
+        if step_name is None or (key.part == PLAN and not _failed(event)):
+            return  # a mapped step is shown by its instances, and when all of them are over
+        shown = StepProgress(step_name, key.instance, started=entry.timestamp)
+        if event is not None and (event.event_type in _BEGINNINGS or _is_blocked(event)):
+            self.steps.setdefault(shown.name, shown)
+        step = self.steps.get(shown.name)
         if step is None:
             return
         if event is None:
             cells = _CELL.findall(entry.user_message)
             step.cell = "cell {}/{}".format(*cells[-1]) if cells else step.cell
+            step.unchanged = step.unchanged or entry.user_message.startswith(UNCHANGED)
             return
         self._take(step, event, entry.timestamp)
 
@@ -88,19 +105,38 @@ class Progress:
             step.status, step.started, step.cell = "running", timestamp, ""
             step.attempts += 1
         elif kind == DagsterEventType.STEP_SUCCESS:
-            step.status, step.ended = "passed", timestamp
+            step.status, step.error = "unchanged" if step.unchanged else "passed", ""
+            step.ended = timestamp
         elif kind == DagsterEventType.STEP_SKIPPED:
             step.status, step.ended = "skipped", timestamp
         elif kind == DagsterEventType.STEP_FAILURE:
-            step.status, step.ended = "failed", timestamp
-            step.error = _message(event)
-            if interrupted(event):
-                step.status, step.error = "cancelled", ""
+            step.status, step.error = _failure(event)
+            step.ended = timestamp
         elif kind == DagsterEventType.STEP_UP_FOR_RETRY:
             step.status, step.error = "retrying", _message(event)
+        elif _is_blocked(event):
+            step.status, step.cell = WAITING, "waits for a place in its pool"
         else:
             return
         self._changed(step)
+
+
+def _failed(event: DagsterEvent | None) -> bool:
+    return event is not None and event.event_type == DagsterEventType.STEP_FAILURE
+
+
+def _is_blocked(event: DagsterEvent) -> bool:
+    """Whether a step waits for a place in its pool."""
+    data = event.event_specific_data
+    return isinstance(data, EngineEventData) and "pool" in data.metadata
+
+
+def _failure(event: DagsterEvent) -> tuple[str, str]:
+    """The status of a step that has failed, and why it has."""
+    from dsml.orchestrate.runner import CANCELLED  # slow, and loaded where a step has been run
+
+    error = _message(event)
+    return ("cancelled", "") if interrupted(event) or error == CANCELLED else ("failed", error)
 
 
 def _message(event: object) -> str:
@@ -124,9 +160,10 @@ class PlainView:
 
     def changed(self, step: StepProgress) -> None:
         """Show that a step began or ended."""
-        took = "" if step.status == "running" else f"  {duration(step.seconds)}"
-        log = "" if step.status in ("running", "skipped") else f"  {self._log_of(step)}"
-        line = f"{step.name}  {step.status}{took}{log}"
+        parts = [step.name, step.status]
+        if step.status not in _OPEN:
+            parts += [duration(step.seconds), self._log_of(step)]
+        line = "  ".join(part for part in parts if part)
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -139,7 +176,12 @@ class PlainView:
         """Nothing is shown in between."""
 
 
-_MARKS = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[yellow]○[/]"}
+_MARKS = {
+    "passed": "[green]✓[/]",
+    "unchanged": "[green]=[/]",
+    "failed": "[red]✗[/]",
+    "skipped": "[yellow]○[/]",
+}
 
 
 class LiveView:
@@ -162,7 +204,7 @@ class LiveView:
 
     def changed(self, step: StepProgress) -> None:
         """Show that a step ended; one that began is shown by the next refresh."""
-        if step.status == "running":
+        if step.status in _OPEN:
             return
         mark = _MARKS.get(step.status, "[yellow]↻[/]")
         name = escape(f"{step.name:{self._width}}")

@@ -8,31 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from dsml.cli.format import number
-from dsml.contract.figures import size
-from dsml.store import Attempt, Manifest, StepRun, Store
-
-
-def manifests(store: Store, steps: Iterable[str], experiment: str, run_id: str) -> list[Manifest]:
-    """The manifests of a run, in the order of ``steps``."""
-    found = (store.manifest(StepRun(step, experiment, run_id)) for step in steps)
-    return [manifest for manifest in found if manifest is not None]
-
-
-def address(found: Manifest | Attempt) -> StepRun:
-    """Where the files of a published step, or of an attempt, lie."""
-    return StepRun(found.step, found.experiment, found.run_id, found.partition)
+from dsml.contract.figures import number, size
+from dsml.store import Manifest, Store
 
 
 def artefacts(store: Store, found: Iterable[Manifest]) -> Iterator[dict[str, Any]]:
     """Every published artefact: catalog path, where it lies, bytes, sha256."""
     for manifest in found:
+        if manifest.instances is not None:
+            continue  # its instances have the files
         for name, output in manifest.outputs.items():
             yield {
-                "artefact": f"{manifest.step}.{name}",
-                "path": str(store.path(address(manifest), output.file)),
+                "artefact": f"{manifest.address.label}.{name}",
+                "path": str(store.path(manifest.origin, output.file)),
                 "bytes": output.bytes,
                 "sha256": output.sha256,
             }
@@ -48,21 +39,27 @@ def show_artefacts(console: Console, store: Store, found: Iterable[Manifest]) ->
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("file", overflow="fold")
     for row in rows:
-        table.add_row(row["artefact"], size(row["bytes"]), short_path(row["path"]))
+        table.add_row(escape(row["artefact"]), size(row["bytes"]), escape(short_path(row["path"])))
     console.print(table, highlight=False)
 
 
 def show_metrics(console: Console, found: Iterable[Manifest]) -> None:
     """Print the figures that the notebooks of a run have logged."""
-    rows = [(m.step, name, value) for m in found for name, value in m.metrics.items()]
+    rows = [
+        (m.address.label, name, number(value), m.curves.get(name))
+        for m in found
+        for name, value in m.metrics.items()
+    ]
     if not rows:
         return
     table = Table(title="Figures", title_justify="left", box=None, pad_edge=False)
     table.add_column("step", no_wrap=True)
     table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right")
-    for step, name, value in rows:
-        table.add_row(step, name, number(value))
+    if any(curve for *_, curve in rows):
+        table.add_column("points", justify="right")
+    for step, name, value, curve in rows:
+        table.add_row(escape(step), escape(name), value, *([f"{curve.points:,}"] if curve else []))
     console.print(table, highlight=False)
 
 

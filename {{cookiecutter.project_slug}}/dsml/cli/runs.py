@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dsml.cli import cli, project_root
-from dsml.cli.format import duration, moment, number
+from dsml.contract.figures import duration, moment, number
 from dsml.contract.project import read_project
 
 if TYPE_CHECKING:
@@ -19,28 +21,72 @@ if TYPE_CHECKING:
     from dsml.orchestrate.history import RunSummary
     from dsml.store import Attempt, Manifest, Store
 
+_LOOKED_AT = 1000  # of the newest runs, where they are chosen by what they have published
 _STATUSES = ("SUCCESS", "FAILURE", "CANCELED", "STARTED", "QUEUED")
 
 
 @cli.command()
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--pipeline", help="Only runs of this pipeline.")
 @click.option("-e", "--experiment", help="Only runs of this experiment.")
+@click.option("-p", "--partition", help="Only runs of this partition.")
 @click.option("--status", multiple=True, type=click.Choice(_STATUSES, case_sensitive=False))
+@click.option(
+    "-w", "--where", "conditions", multiple=True, help="Only runs with 'NAME > VALUE', or =, !=, <."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def runs(limit: int, experiment: str | None, status: tuple[str, ...], as_json: bool) -> None:
-    """List the runs, the newest first, whoever started them."""
+def runs(
+    *,
+    limit: int,
+    pipeline: str | None,
+    experiment: str | None,
+    partition: str | None,
+    status: tuple[str, ...],
+    conditions: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """List the runs, the newest first, whoever started them.
+
+    With --where these are those of the newest 1000 that have a parameter, a fact or a metric so.
+    """
     from dsml.orchestrate.history import list_runs
     from dsml.orchestrate.launch import open_instance
 
-    with open_instance(project_root()) as instance:
-        found = list_runs(instance, limit, experiment=experiment, statuses=status)
+    root = project_root()
+    with open_instance(root) as instance:
+        found = list_runs(
+            instance,
+            _LOOKED_AT if conditions else limit,
+            pipeline=pipeline,
+            experiment=experiment,
+            partition=partition,
+            statuses=status,
+        )
+    if conditions:
+        found = list(islice(_meeting(root, found, conditions), limit))
     if as_json:
         click.echo(json.dumps([asdict(run) for run in found], indent=1))
         return
     if not found:
-        click.echo("there are no runs yet: dsml run")
+        chosen = any((pipeline, experiment, partition, status, conditions))
+        click.echo("there are no such runs" if chosen else "there are no runs yet: dsml run")
         return
     _table(found)
+
+
+def _meeting(
+    root: Path, found: Iterable[RunSummary], conditions: Iterable[str]
+) -> Iterator[RunSummary]:
+    from dsml.evidence.comparison import read_row
+    from dsml.evidence.conditions import meeting, read_condition
+    from dsml.store import Store
+
+    wanted = [read_condition(text, "dsml runs") for text in conditions]
+    project = read_project(root)
+    store = Store.open(root, project.catalog)
+    by_id = {run.run_id: run for run in found}
+    rows = (read_row(store, project.catalog.register, run) for run in by_id.values())
+    return (by_id[row.run.run_id] for row in meeting(rows, wanted, "dsml runs"))
 
 
 def _table(found: list[RunSummary]) -> None:
@@ -49,7 +95,8 @@ def _table(found: list[RunSummary]) -> None:
     from dsml.cli.console import make_console
 
     table = Table(box=None, pad_edge=False)
-    for column in ("run", "started", "pipeline", "experiment", "status", "took"):
+    partitions = ["partition"] if any(run.partition for run in found) else []
+    for column in ("run", "started", "pipeline", "experiment", *partitions, "status", "took"):
         table.add_column(column, no_wrap=True, justify="right" if column == "took" else "left")
     for run in found:
         colour = {"SUCCESS": "green", "FAILURE": "red"}.get(run.status, "yellow")
@@ -58,6 +105,7 @@ def _table(found: list[RunSummary]) -> None:
             moment(run.started or run.created),
             run.pipeline,
             run.experiment,
+            *([run.partition or ""] if partitions else []),
             f"[{colour}]{run.status.lower()}[/]",
             _took(run),
         )
@@ -83,7 +131,7 @@ def show(run: str, as_json: bool) -> None:
     root = project_root()
     project = read_project(root)
     store = Store.open(root, project.catalog)
-    names = list(project.catalog.register)
+    names = list({**project.catalog.register, **project.registered})
     with open_instance(root) as instance:
         found = find_run(instance, run)
         status = step_status(instance, found.run_id, names)
@@ -96,9 +144,9 @@ def show(run: str, as_json: bool) -> None:
 
 
 def _manifests(store: Store, names: list[str], found: RunSummary) -> list[Manifest]:
-    from dsml.cli.results import manifests
+    from dsml.evidence.manifests import manifests
 
-    return manifests(store, names, found.experiment, found.run_id)
+    return manifests(store, names, found.experiment, found.run_id, found.partition)
 
 
 def _show(
@@ -112,13 +160,14 @@ def _show(
 
     console = make_console()
     console.print(f"run {found.run_id}", style="bold", highlight=False)
+    partition = f"partition {found.partition}, " if found.partition else ""
     console.print(
-        f"{found.pipeline}, experiment {found.experiment}, {found.status.lower()}, "
+        f"{found.pipeline}, experiment {found.experiment}, {partition}{found.status.lower()}, "
         f"{moment(found.started or found.created)}, {_took(found)}",
         highlight=False,
     )
     attempts = _attempts(store, found, status)
-    _show_steps(console, store, status, attempts)
+    _show_steps(console, store, status, attempts, {m.address.label: m for m in manifests})
     _show_parameters(console, manifests)
     show_artefacts(console, store, manifests)
     show_metrics(console, manifests)
@@ -130,33 +179,47 @@ def _show(
 def _attempts(store: Store, found: RunSummary, steps: Iterable[str]) -> dict[str, list[Attempt]]:
     from dsml.store import StepRun
 
-    return {step: store.attempts(StepRun(step, found.experiment, found.run_id)) for step in steps}
+    run = StepRun("", found.experiment, found.run_id, found.partition)
+    return {step: store.attempts(run.named(step)) for step in steps}
 
 
 def _show_steps(
-    console: Console, store: Store, status: dict[str, str], attempts: dict[str, list[Attempt]]
+    console: Console,
+    store: Store,
+    status: dict[str, str],
+    attempts: dict[str, list[Attempt]],
+    manifests: dict[str, Manifest],
 ) -> None:
     from rich.table import Table
 
-    from dsml.cli.results import address, short_path
+    from dsml.cli.results import short_path
     from dsml.store.manifest import NOTEBOOK_FILE
 
     table = Table(title="Steps", title_justify="left", box=None, pad_edge=False)
     for column in ("step", "status", "attempts", "executed notebook"):
         table.add_column(column, overflow="fold")
     for step, state in status.items():
-        kept = attempts[step]
-        path = ""
+        kept, published = attempts[step], manifests.get(step)
         if kept:
-            path = short_path(str(store.attempt_path(address(kept[-1]), len(kept), NOTEBOOK_FILE)))
-        table.add_row(step, state, str(len(kept)), path)
+            path = store.attempt_path(kept[-1].address, len(kept), NOTEBOOK_FILE)
+            table.add_row(step, state, str(len(kept)), short_path(str(path)))
+        elif published is not None and published.cached:
+            path = store.attempt_path(published.origin, published.attempts, NOTEBOOK_FILE)
+            table.add_row(step, "unchanged", "", short_path(str(path)))
+        else:
+            table.add_row(step, state, "", "")
     console.print(table, highlight=False)
 
 
 def _show_parameters(console: Console, manifests: list[Manifest]) -> None:
     from rich.table import Table
 
-    rows = [(m.step, name, value) for m in manifests for name, value in m.parameters.items()]
+    rows = [
+        (m.address.label, name, value)
+        for m in manifests
+        if m.instances is None
+        for name, value in m.parameters.items()
+    ]
     if not rows:
         return
     table = Table(title="Parameters", title_justify="left", box=None, pad_edge=False)
