@@ -36,7 +36,8 @@ def main(raw_answers: str, root: Path) -> int:
     remove_leftovers(root)
     if answers["example"] == "empty":
         write_starter_stages(root, answers["stages"])
-    remove_empty_folders(root / "stages")
+    for folder in ("data", "stages"):
+        remove_empty_folders(root / folder)
     steps, problems = register(root)
     if problems:
         report(["The notebooks of this project do not fit together.", "", *problems.splitlines()])

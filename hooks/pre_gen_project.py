@@ -40,7 +40,7 @@ LONGEST_SHOWN = 120  # characters of a value in a message
 
 # Folders and modules of a generated project, and folders that its .gitignore hides.
 OWN_NAMES = frozenset(
-    {"artefacts", "build", "dag", "deploy", "dist", "docs", "dsml", "stages", "tests"}
+    {"artefacts", "build", "dag", "data", "deploy", "dist", "docs", "dsml", "stages", "tests"}
 )
 # Import names and distribution names of everything that a generated project installs directly, and
 # of the packages whose shadowing would be the least obvious. A test compares it with
@@ -49,11 +49,11 @@ OWN_NAMES = frozenset(
 DEPENDENCIES = frozenset({
     "click", "dagster", "dagster_pipes", "dagster_shared", "dagster_webserver", "dagstermill",
     "fsspec", "ipykernel", "ipython", "joblib", "jupyter", "jupyter_client", "jupyterlab",
-    "jupytext", "matplotlib", "mypy", "nbclient", "nbconvert", "nbformat", "nbmake", "nbstripout",
-    "notebook", "numpy", "pandas", "pandas_stubs", "papermill", "pip", "pre_commit",
-    "pre_commit_hooks", "psutil", "pyarrow", "pytest", "pytest_xdist", "pyyaml", "rich", "ruff",
-    "scikit_learn", "setuptools", "sklearn", "types_pyyaml", "universal_pathlib", "upath", "uv",
-    "wheel", "xdist", "yaml",
+    "jupytext", "matplotlib", "mypy", "nbclient", "nbconvert", "nbformat", "nbmake",
+    "nbstripout", "notebook", "numpy", "opentelemetry", "opentelemetry_sdk", "pandas",
+    "pandas_stubs", "pandera", "papermill", "pip", "pre_commit", "pre_commit_hooks", "psutil",
+    "pyarrow", "pytest", "pytest_xdist", "pyyaml", "rich", "ruff", "scikit_learn", "setuptools",
+    "sklearn", "types_pyyaml", "universal_pathlib", "upath", "uv", "wheel", "xdist", "yaml",
 })
 # fmt: on
 WINDOWS_RESERVED = frozenset(

@@ -92,7 +92,7 @@ def break_a_notebook(template):
 def test_the_register_holds_every_notebook_of_the_example(digits):
     catalog = (digits / "catalog.yml").read_text(encoding="utf-8")
     notebooks = [path.relative_to(digits).as_posix() for path in digits.glob("stages/*/*.ipynb")]
-    assert len(notebooks) == 8
+    assert len(notebooks) == 7
     assert all(f"path: {notebook}" in catalog for notebook in notebooks)
 
 
