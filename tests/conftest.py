@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ PROJECT_FOLDER = TEMPLATE / "{{cookiecutter.project_slug}}"
 # What cookiecutter needs of this repository. Environments and builds stay behind.
 TEMPLATE_PARTS = ("cookiecutter.json", "hooks", "templates", PROJECT_FOLDER.name)
 CACHES = ("__pycache__", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache", ".ruff_cache")
+
+BIN = Path(sys.executable).parent  # the tools of the tests
 
 Bake = Callable[..., Path]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -93,6 +96,17 @@ def digits(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default project after a run of each of its steps on `small`, shared like `digits`."""
+    project = tmp_path_factory.mktemp("trained") / digits.name
+    shutil.copytree(digits, project)
+    for pipeline in ("training", "inference"):
+        command = ("-m", "dsml", "run", pipeline, "--experiment", "small")
+        run_command(sys.executable, *command, cwd=project)
+    return project
+
+
+@pytest.fixture(scope="session")
 def empty(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default project of the empty example, shared like `digits`."""
     answers = {"example": "empty", "project_name": "Empty demo"}
@@ -105,6 +119,31 @@ def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
     return lambda project: shutil.copytree(
         project, tmp_path / "a copy" / project.name, symlinks=True
     )
+
+
+@pytest.fixture
+def installed(copy_of: Callable[[Path], Path]) -> Callable[[Path], Path]:
+    """Copy a shared project so that it looks installed: its .venv holds the tools of the tests."""
+
+    def installed(project: Path) -> Path:
+        copy = copy_of(project)
+        folder = copy / ".venv" / "bin"
+        folder.mkdir(parents=True)
+        for tool in BIN.iterdir():
+            (folder / tool.name).symlink_to(tool)
+        launcher = folder / "dsml"
+        launcher.unlink(missing_ok=True)
+        launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dsml "$@"\n')
+        launcher.chmod(0o755)
+        (copy / ".venv" / ".installed").touch()
+        return copy
+
+    return installed
+
+
+def targets(makefile: Path) -> set[str]:
+    """The targets of a Makefile that `make help` explains."""
+    return set(re.findall(r"^([a-z-]+):.*## ", makefile.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 @pytest.fixture
@@ -125,13 +164,12 @@ def run_command(
     Raises:
         AssertionError: The command failed and `check` is set; the text is what it printed.
     """
-    tools = Path(sys.executable).parent
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
         env={
             **os.environ,
-            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(cwd),
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment,

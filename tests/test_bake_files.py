@@ -32,19 +32,46 @@ SHELL = {
     "tests/conftest.py",
     "tests/test_project.py",
 }
+PAGES = (
+    "branches",
+    "checks",
+    "compare",
+    "concurrency",
+    "dagster",
+    "experiments",
+    "fan_out",
+    "logging",
+    "notification",
+    "partitions",
+    "python_steps",
+    "reproducing",
+    "resuming",
+    "retries",
+    "schedules",
+    "sensors",
+    "trace",
+    "unchanged",
+)
+SHELL |= {f"docs/{page}.md" for page in PAGES}
 PACKAGE = {"__init__.py", "py.typed"}
 DIGITS = {
+    "data/README.md",
+    "data/incoming/.gitignore",
+    "data/sample.csv",
     "digits_demo/digits.py",
+    "digits_demo/faults.py",
     "digits_demo/figures.py",
     "digits_demo/models.py",
+    "docs/faults.md",
+    "docs/ready_pipelines.md",
     "stages/evaluate/accuracy.ipynb",
     "stages/explore/figures.ipynb",
     "stages/load/digits.ipynb",
+    "stages/predict/batch.ipynb",
+    "stages/predict/counts.py",
     "stages/prepare/split.ipynb",
     "stages/summary/report.ipynb",
-    "stages/train/fit_large.ipynb",
-    "stages/train/fit_medium.ipynb",
-    "stages/train/fit_small.ipynb",
+    "stages/train/fit.ipynb",
     "tests/test_digits.py",
 }
 STARTERS = {f"stages/{stage}/main.ipynb" for stage in ("load", "prepare", "train", "evaluate")}
@@ -104,6 +131,7 @@ def test_the_empty_example_has_exactly_these_files(empty):
     package = {f"empty_demo/{name}" for name in PACKAGE}
     own = {name for name in files_of(empty) if not name.startswith("dsml/")}
     assert own == SHELL | package | STARTERS | {"LICENSE"}
+    assert not (empty / "data").exists()
 
 
 def test_the_runtime_is_copied_whole_and_byte_for_byte(digits):

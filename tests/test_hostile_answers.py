@@ -134,6 +134,12 @@ def test_brackets_of_jinja_on_the_command_line_leave_no_folder_behind(
     done = commands(program, {"description": VALUES[what]}, tmp_path / "out")
     assert done.returncode == 1
     assert not list(tmp_path.rglob("catalog.yml"))
+    if program == "cookiecutter":
+        assert done.stderr.splitlines()[:2] == [
+            f"description: {VALUES[what]!r} on the command line is read as Jinja, and is none",
+            "  leave the braces out, or give the answer when you are asked, or in a file:",
+        ]
+        assert "Traceback" not in done.stdout + done.stderr
 
 
 # --- where it goes --------------------------------------------------------------------------------
@@ -193,6 +199,22 @@ def test_a_folder_that_may_not_be_written_to_stays_empty(program, below, command
     done = commands(program, {}, read_only / below, ordinary=True)
     assert done.returncode == 1
     assert list(read_only.iterdir()) == []
+    if program == "cookiecutter":
+        assert done.stderr.splitlines() == [
+            f"{read_only / below}: '{read_only}' may not be written to",
+            "  name another folder: cookiecutter --output-dir FOLDER",
+        ]
+        assert done.stdout.splitlines() == ["Pre-Prompt Hook script failed"]
+
+
+def test_a_folder_below_a_file_is_told(commands, tmp_path):
+    file = tmp_path / "a file"
+    file.touch()
+    done = commands("cookiecutter", {}, file / "below")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        1,
+        f"{file / 'below'}: '{file}' is a file, so there can be no folder below it",
+    )
 
 
 @pytest.mark.parametrize("has_config", [False, True])

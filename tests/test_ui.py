@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 START_TIMEOUT = 90  # seconds for the web server, the code server and the daemon to come up
 PAGE_TIMEOUT = 60  # seconds for a page to show what it loads
 STOP_TIMEOUT = 2  # seconds in which a terminated run's kernels have to be gone
-STAGES = ("load", "explore", "prepare", "train", "evaluate", "summary")
+STAGES = ("load", "explore", "prepare", "train", "evaluate", "summary", "predict")
 CHROMIUM_OPTIONS = (
     "--headless=new",
     "--no-sandbox",

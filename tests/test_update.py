@@ -213,7 +213,7 @@ def test_an_update_skips_what_is_the_users_and_what_runs_leave_behind(updated):
     skipped = tomllib.loads(text_of(updated, "pyproject.toml"))["tool"]["cruft"]["skip"]
     assert {"catalog.yml", "stages", "the_old_one", ".git", "artefacts"} <= set(skipped)
     tracked = git(updated, "ls-files").splitlines()
-    of_users = ("catalog.yml", "stages/", "the_old_one/")
+    of_users = ("catalog.yml", "data/", "stages/", "the_old_one/")
     reached = [
         name
         for name in tracked

@@ -81,11 +81,12 @@ def store(new_store: NewStore) -> Store:
 
 @dataclass
 class Ran:
-    """What a run in this process left behind."""
+    """What a run in this process left behind; `times` of events by their kind and step, in s."""
 
     root: Path
     result: ExecuteInProcessResult
     logged: list[str]
+    times: dict[tuple[str, str], float]
 
     @property
     def run_id(self) -> str:
@@ -110,7 +111,7 @@ class Ran:
     def failure(self, step: str) -> str:
         """The message of a step's failure, as the UI shows it."""
         events = self.result.get_step_failure_events()
-        (event,) = (e for e in events if e.step_key == step.replace(".", "__"))
+        (event,) = (e for e in events if e.step_key == step.replace(".", "__", 1))
         return event.event_specific_data.user_failure_data.description
 
 
@@ -123,7 +124,12 @@ def execute(root: Path, **arguments: Any) -> Ran:
             partition_key=experiment, instance=instance, raise_on_error=False, **arguments
         )
         entries = instance.all_logs(result.run_id)
-    return Ran(root, result, [e.user_message for e in entries if e.dagster_event is None])
+    times = {
+        (e.dagster_event.event_type_value, e.step_key or ""): e.timestamp
+        for e in entries
+        if e.dagster_event is not None
+    }
+    return Ran(root, result, [e.user_message for e in entries if e.dagster_event is None], times)
 
 
 @pytest.fixture

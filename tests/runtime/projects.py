@@ -34,14 +34,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Step:
-    """A notebook to be written: what it declares, and the source of its last cells."""
+    """A notebook to be written: what it declares, and the source of its last cells.
+
+    `declared` holds further keys of `op_parameters`.
+    """
 
     work: str | Sequence[str] = ""
     ins: Mapping[str, str] = field(default_factory=dict)
-    outs: Mapping[str, str] = field(default_factory=dict)
+    outs: Mapping[str, Any] = field(default_factory=dict)
     parameters: str = ""
     after: Sequence[str] = ()
     description: str = "A step."
+    declared: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_project(
@@ -52,6 +56,7 @@ def write_project(
     storage: str = "artefacts",
     pipelines: Mapping[str, Any] | None = None,
     pattern: str = DEFAULT_PATTERN,
+    **catalog_keys: Any,
 ) -> Path:
     """Write a project whose notebooks are registered; the runtime is the template's own."""
     (root / ".dagster").mkdir(parents=True)
@@ -67,6 +72,7 @@ def write_project(
         "paths": {"artefact": pattern},
         "experiments": dict(experiments or {"baseline": {}}),
         "pipelines": dict(pipelines or {"all": {}}),
+        **catalog_keys,
         "register": {},
     }
     (root / "catalog.yml").write_text(yaml.safe_dump(catalog, sort_keys=False), encoding="utf-8")
@@ -79,6 +85,7 @@ def write_notebook(root: Path, name: str, step: Step) -> Path:
     declared = {"description": step.description, "ins": dict(step.ins), "outs": dict(step.outs)}
     if step.after:
         declared["after"] = list(step.after)
+    declared |= step.declared
     works = [step.work] if isinstance(step.work, str) else list(step.work)
     document = json.loads(notebook(f"# {name}", declared, step.parameters, works[0]))
     for number, source in enumerate(works[1:]):

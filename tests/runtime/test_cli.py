@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
 
 import pytest
 from conftest import run_command
+from rich.console import Console
+
+from dsml.cli.results import show_artefacts, show_metrics
+from dsml.store import Manifest, Output
 
 from .projects import Step, start, write_project
 
@@ -265,3 +270,30 @@ def test_a_command_works_in_every_folder_of_a_project(root, command):
     done = dsml(root / "stages" / "a", *arguments, PYTHONPATH=str(root))
     told = {"run": "no pipeline 'zzz'", "check": "no errors", "register": "up to date"}
     assert told[command] in done.stdout + done.stderr
+
+
+def test_the_key_of_an_instance_is_no_markup(new_local):
+    red = Manifest(
+        step="a.fit",
+        run_id="run-1",
+        experiment="baseline",
+        partition=None,
+        parameters={},
+        inputs={},
+        outputs={"x": Output("x.json", 1, "0")},
+        code="",
+        git={},
+        versions={},
+        started="",
+        ended="",
+        attempts=1,
+        executed="",
+        metrics={"m": 1.0},
+        instance="red",
+    )
+    console = Console(file=io.StringIO(), width=300)
+    show_artefacts(console, new_local(), [red])
+    show_metrics(console, [red])
+    told = console.file.getvalue()
+    assert "a.fit[red].x" in told
+    assert "a.fit[red]  m" in told

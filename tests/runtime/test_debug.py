@@ -232,7 +232,8 @@ def test_a_notebook_that_has_changed_since_is_told(project, runs):
         code, out, err = dsml("debug", runs[1], "c.also", "--no-open")
     finally:
         source.write_text(text)
-    assert (code, err) == (0, "stages/c/also.ipynb has changed since that attempt\n")
+    changed = "stages/c/also.ipynb, or a module that it imports, has changed since that attempt\n"
+    assert (code, err) == (0, changed)
     assert "'changed'" in Path(out.strip()).read_text()
 
 
@@ -265,7 +266,7 @@ def test_the_environment_is_that_of_the_run(project, runs, monkeypatch):
 # --- what can go wrong ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", ["is no longer what the attempt has read", "has been deleted"])
+@pytest.mark.parametrize("change", ["is no longer what was read then", "has been deleted"])
 def test_an_input_that_is_not_what_it_was_is_told(project, runs, change):
     file = copy_of(runs[0])
     kept = project / "artefacts" / "wide" / "a" / "make" / runs[0] / "x.json"
@@ -281,7 +282,7 @@ def test_an_input_that_is_not_what_it_was_is_told(project, runs, change):
     assert error.splitlines() == [
         "ProjectError: stages/b/use.ipynb, cell 2 (op_parameters), line 3",
         f"  ins.x: 'a.make.x' of run {runs[0][:8]} {change}",
-        "  restore the file, or debug a newer run: dsml runs lists them",
+        "  restore the file, or take a newer run: dsml runs lists them",
     ]
 
 

@@ -160,7 +160,7 @@ def test_a_pipeline_is_a_job_of_what_it_selects(definitions, pipeline, steps):
 
 def test_a_job_has_the_description_and_the_executor_of_its_pipeline(definitions):
     assert definitions.resolve_job_def("all").description == "Everything."
-    assert definitions.resolve_job_def("all").executor_def.name == "multiprocess"
+    assert definitions.resolve_job_def("all").executor_def.name == "threads"
     assert definitions.resolve_job_def("first").executor_def.name == "in_process"
 
 

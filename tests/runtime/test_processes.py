@@ -15,7 +15,7 @@ import psutil
 import pytest
 from dagster import DagsterRunStatus
 
-from dsml.store import Attempt
+from dsml.store import Attempt, Manifest
 
 from .projects import (
     Step,
@@ -123,10 +123,14 @@ def is_over(process):
 @pytest.mark.parametrize(
     ("executor", "number", "to_all"),
     [
+        ("threads", signal.SIGINT, False),
+        ("threads", signal.SIGINT, True),  # as a terminal does it
+        ("threads", signal.SIGTERM, False),
+        ("threads", signal.SIGTERM, True),  # as systemd and `timeout` do it
         ("multiprocess", signal.SIGINT, False),
-        ("multiprocess", signal.SIGINT, True),  # as a terminal does it
+        ("multiprocess", signal.SIGINT, True),
         ("multiprocess", signal.SIGTERM, False),
-        ("multiprocess", signal.SIGTERM, True),  # as systemd and `timeout` do it
+        ("multiprocess", signal.SIGTERM, True),
         ("in_process", signal.SIGINT, True),
         ("in_process", signal.SIGTERM, False),
     ],
@@ -142,6 +146,7 @@ def test_a_signal_ends_a_run_in_the_middle_of_a_sleeping_cell_with_all_its_proce
                 ["context.save('y', 1)\nprint('early words')", SLEEP],
                 ins={"x": "a.before.x"},
                 outs={"y": "y.json"},
+                declared={"retries": 1},  # which are for failures alone
             ),
             "a.waits": Step("", after=["a.sleep"]),
         },
@@ -183,6 +188,47 @@ def test_a_signal_ends_a_run_in_the_middle_of_a_sleeping_cell_with_all_its_proce
     assert not list((root / "artefacts").glob("**/y.json"))
     assert not list(root.glob("artefacts/.staging"))
     assert list(temporary.rglob("*")) == []
+
+
+# --- several at once ------------------------------------------------------------------------------
+
+
+def test_two_runs_of_an_experiment_at_once_read_what_they_have_made_themselves(root, command):
+    wait = "import time; time.sleep(1.5)\n"
+    each = {"map": {"n": [1, 2]}}
+    write_project(
+        root,
+        {
+            "load.x": Step(wait + "context.save('x', x)", outs=X, parameters="x: int = 0"),
+            "a.copy": Step(wait + "context.save('x', context.load('x'))", {"x": "load.x.x"}, X),
+            "a.each": Step(
+                "context.save('x', context.load('x'))",
+                {"x": "load.x.x"},
+                X,
+                "n: int = 0",
+                declared=each,
+            ),
+            "b.all": Step(
+                "context.save('x', [context.load('x'), context.load('y'), context.load('z')])",
+                {"x": "load.x.x", "y": "a.copy.x", "z": "a.each.x"},
+                X,
+            ),
+        },
+    )
+    runs = {value: command(root, "run", "--set", f"load.x.x={value}", "--json") for value in (1, 2)}
+    for value, run in runs.items():
+        out, err = run.communicate(timeout=120)
+        assert run.returncode == 0, err
+        run_id = json.loads(out)["run_id"]
+        folder = root / "artefacts" / "baseline" / "b" / "all" / run_id
+        assert json.loads((folder / "x.json").read_text()) == [
+            value,
+            value,
+            {"1": value, "2": value},
+        ]
+        inputs = Manifest.from_json((folder / "manifest.json").read_bytes()).inputs
+        parts = inputs["z"].parts.values()
+        assert {found.run_id for found in (*inputs.values(), *parts)} == {run_id}
 
 
 # --- killing --------------------------------------------------------------------------------------
@@ -262,7 +308,8 @@ def test_a_run_in_one_process_publishes_to_storage_in_memory(root, command):
 def test_a_run_works_where_the_path_of_the_temporary_folder_is_too_long_for_a_socket(
     root, tmp_path, command
 ):
-    write_project(root, {"a.b": Step(SAVE, outs=X)})
+    pipelines = {"all": {"executor": "multiprocess"}}
+    write_project(root, {"a.b": Step(SAVE, outs=X)}, pipelines=pipelines)
     temporary = tmp_path / ("long" * 25)
     temporary.mkdir()
     run = command(root, "run", TMPDIR=str(temporary))

@@ -235,8 +235,8 @@ def prepared(digits, tmp_path_factory):
 
 @pytest.fixture
 def fit(prepared):
-    """The notebook `train/fit_small`, which must stay as it is; its earlier results are removed."""
-    file = prepared / "stages" / "train" / "fit_small.ipynb"
+    """The notebook `train/fit`, which must stay as it is; its earlier results are removed."""
+    file = prepared / "stages" / "train" / "fit.ipynb"
     before = file.read_bytes()
     shutil.rmtree(prepared / "artefacts" / ".scratch", ignore_errors=True)
     yield file
@@ -244,7 +244,7 @@ def fit(prepared):
 
 
 def model_of(project):
-    return project / "artefacts" / ".scratch" / "small" / "train.fit_small" / "model.joblib"
+    return project / "artefacts" / ".scratch" / "small" / "train.fit" / "model.joblib"
 
 
 def printed(notebook):
@@ -256,18 +256,33 @@ def printed(notebook):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["the notebook's folder", "the project's root"])
-def test_papermill_runs_a_notebook_with_parameters(prepared, fit, run, tmp_path, place):
-    cwd = fit.parent if place == "the notebook's folder" else prepared
+def test_papermill_runs_a_notebook_with_parameters(prepared, run, tmp_path, place):
+    notebook = prepared / "stages" / "load" / "digits.ipynb"
+    cwd = notebook.parent if place == "the notebook's folder" else prepared
     output = tmp_path / "an output.ipynb"
     run(
-        *("papermill", fit.relative_to(cwd), output, "-p", "gamma", "0.002"),
+        *("papermill", notebook.relative_to(cwd), output, "-p", "source", "data/sample.csv"),
         cwd=cwd,
+        DSML_EXPERIMENT="small",
+        PYTHONPATH=str(prepared),
+    )
+    assert (prepared / "artefacts/.scratch/small/load.digits/digits.parquet").is_file()
+    # the 20 images of the file, and beside them the experiment's number of others
+    assert "metric images = 620" in printed(output)
+
+
+@pytest.mark.slow
+def test_papermill_runs_a_mapped_notebook_for_one_of_its_values(prepared, fit, run, tmp_path):
+    output = tmp_path / "output.ipynb"
+    run(
+        *("papermill", fit.name, output, "-p", "n_train", "150", "-p", "gamma", "0.002"),
+        cwd=fit.parent,
         DSML_EXPERIMENT="small",
         PYTHONPATH=str(prepared),
     )
     assert model_of(prepared).is_file()
     assert "gamma=0.002" in printed(output)
-    assert "metric n_train = 50" in printed(output)  # the experiment's value is kept beside it
+    assert "metric n_train = 150" in printed(output)
 
 
 @pytest.mark.slow

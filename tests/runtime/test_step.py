@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import subprocess
 import sys
 import time
@@ -21,6 +19,7 @@ from dsml import Context
 from dsml.step import formats
 from dsml.step.context import Setting
 from dsml.step.names import Names
+from dsml.step.record import Record
 
 from .projects import PROJECT_FOLDER
 
@@ -28,12 +27,7 @@ mpl.use("agg")
 
 
 @pytest.fixture
-def emitted():
-    return []
-
-
-@pytest.fixture
-def context(tmp_path, emitted):
+def context(tmp_path):
     setting = Setting(
         step="train.fit",
         run_id="r1",
@@ -46,7 +40,7 @@ def context(tmp_path, emitted):
         outs={"model": str(tmp_path / "model.json"), "raw": str(tmp_path / "raw.bin")},
         logged=str(tmp_path / "logged"),
     )
-    return Context(setting, logging.getLogger("tests"), emitted.append)
+    return Context(setting, logging.getLogger("tests"), Record(tmp_path / "logged"))
 
 
 # --- the context ----------------------------------------------------------------------------------
@@ -90,41 +84,6 @@ def test_an_unknown_name_is_answered_with_the_nearest(context, use, message):
 def test_an_unknown_attribute_is_answered_with_the_nearest(context):
     with pytest.raises(AttributeError, match="the step has no in 'tran'; did you mean 'train'"):
         _ = context.ins.tran
-
-
-def test_what_is_logged_is_passed_on(context, emitted, tmp_path):
-    context.log_metric("accuracy", np.float64(0.5), step=3)
-    context.log_metric("loss", math.nan)
-    context.log_param("rows", 7)
-    context.log_param("shape", (2, 3))
-    context.log_text("note", "all is well")
-    context.log_figure("curve", Figure())
-    context.outs.raw.write_bytes(b"raw")
-    context.log_artefact(context.outs.raw, "copy")
-    assert emitted == [
-        {"kind": "metric", "name": "accuracy", "value": 0.5, "step": 3},
-        {"kind": "metric", "name": "loss", "value": "nan", "step": None},
-        {"kind": "param", "name": "rows", "value": 7},
-        {"kind": "param", "name": "shape", "value": "(2, 3)"},
-        {"kind": "file", "name": "note", "file": "note.txt"},
-        {"kind": "file", "name": "curve", "file": "curve.png"},
-        {"kind": "file", "name": "copy", "file": "copy.bin"},
-    ]
-    assert json.dumps(emitted, allow_nan=False)
-    assert (tmp_path / "logged" / "note.txt").read_text() == "all is well"
-    assert (tmp_path / "logged" / "copy.bin").read_bytes() == b"raw"
-    assert (tmp_path / "logged" / "curve.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_metric_that_is_no_number_is_refused(context):
-    with pytest.raises(TypeError, match="metric 'accuracy': 'good' is no number"):
-        context.log_metric("accuracy", "good")
-
-
-@pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/b", ".hidden", ""])
-def test_a_logged_file_stays_in_its_folder(context, name):
-    with pytest.raises(ValueError, match="is no file name"):
-        context.log_text(name, "text")
 
 
 def test_names_can_be_copied_and_pickled_like_a_dict():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from dagster import In, Out
 
+from dsml.contract.fanout import instances
 from dsml.contract.graph import order
 from dsml.contract.problem import ProjectError
 from dsml.contract.project import load_project
+from dsml.contract.spec import StepSpec
+from dsml.orchestrate.config import op_name
 from dsml.orchestrate.definitions import load_definitions
 from dsml.orchestrate.stock import get_dagstermill_op_params
+from dsml.step.reported import Reported
+from dsml.store import Curve, Manifest
 from dsml.store.publish import measure
 
 from .projects import Step, manifests_of, write_notebook, write_project
@@ -28,6 +31,7 @@ STOCK = {"stock": {"engine": "dagstermill", "executor": "in_process"}}
 NUMBERS = Step(
     'context.save("x", list(range(count)))', outs={"x": "x.json"}, parameters="count: int = 3"
 )
+NOTE = "context.log_param('rows', 7)\ncontext.log_text('note', 'kept')"
 DOUBLE = Step(
     'context.save("y", [factor * x for x in context.load("x")])',
     ins={"x": "a.numbers.x"},
@@ -106,24 +110,49 @@ def test_the_ops_of_a_pipeline_are_joined_by_catalog_path_and_by_order(root):
     }
 
 
-@pytest.mark.slow
-def test_what_is_given_is_set_and_the_other_defaults_are_kept(root):
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A pipeline after a run through dagstermill that was given a parameter."""
     experiments: dict[str, Any] = {"baseline": {}, "wide": {"config": {"a.numbers": {"count": 4}}}}
-    steps = {"a.numbers": NUMBERS, "b.double": DOUBLE}
-    write_project(root, steps, experiments=experiments, pipelines=STOCK)
+    logging = Step(
+        [NUMBERS.work, "for x in range(3):\n    context.log_metric('x', x)", NOTE],
+        outs=NUMBERS.outs,
+        parameters=NUMBERS.parameters,
+    )
+    root = write_project(
+        tmp_path_factory.mktemp("stock") / "a project",
+        {"a.numbers": logging, "b.double": DOUBLE},
+        experiments=experiments,
+        pipelines=STOCK,
+    )
     dsml(root, "run", "stock", "--experiment", "wide", "--set", "b.double.factor=10")
-    found = manifests_of(root)
+    return root
+
+
+@pytest.mark.slow
+def test_what_is_given_is_set_and_the_other_defaults_are_kept(ran):
     values = {
         step: {name: (value.value, value.source) for name, value in manifest.parameters.items()}
-        for step, manifest in found.items()
+        for step, manifest in manifests_of(ran).items()
     }
     assert values == {
         "a.numbers": {"count": (4, "experiment")},
         "b.double": {"factor": (10, "run"), "unused": ("kept", "default")},
     }
-    (file,) = root.glob("artefacts/wide/b/double/*/y.json")
+    (file,) = ran.glob("artefacts/wide/b/double/*/y.json")
     assert json.loads(file.read_text()) == [0, 10, 20, 30]
-    assert not (root / "artefacts" / ".staging").exists()
+    assert not (ran / "artefacts" / ".staging").exists()
+
+
+@pytest.mark.slow
+def test_what_is_logged_is_in_the_manifest_and_kept_with_the_attempt(ran):
+    manifest = manifests_of(ran)["a.numbers"]
+    assert manifest.metrics == {"x": 2.0}
+    assert manifest.curves == {"x": Curve(3, 0.0, 2.0)}
+    assert (manifest.logged, manifest.files) == ({"rows": 7}, {"note": "note.txt"})
+    (logged,) = ran.glob("artefacts/wide/a/numbers/*/attempts/1/logged")
+    assert Reported.read(logged).points == {"x": {0: 0.0, 1: 1.0, 2: 2.0}}
+    assert (logged / "note.txt").read_text() == "kept"
 
 
 @pytest.mark.slow
@@ -140,66 +169,120 @@ def test_a_failing_cell_publishes_nothing_and_keeps_a_record(root):
 
 # --- three engines, one result --------------------------------------------------------------------
 
+# Each notebook as a job of one op, made as by somebody who has pipelines of dagstermill's.
+JOBS = """\
+import json
+import sys
+from pathlib import Path
+
+from dagster import DagsterInstance, GraphDefinition, execute_job, in_process_executor
+from dagster._core.definitions.reconstruct import ReconstructableJob
+from dagstermill import define_dagstermill_op
+from dsml.orchestrate.stock import get_dagstermill_op_params
+
+for notebook in Path("stages").glob("*/*.ipynb"):
+    op = define_dagstermill_op(**get_dagstermill_op_params(notebook))
+    graph = GraphDefinition(op.name, node_defs=[op])
+    globals()[op.name] = graph.to_job(executor_def=in_process_executor)
+
+if __name__ == "__main__":
+    for name, values in json.loads(sys.argv[1]):
+        result = execute_job(
+            ReconstructableJob.for_file(__file__, name),
+            DagsterInstance.get(),
+            {"ops": {name: {"config": values}}},
+            {"dagster/partition": "small"},
+            raise_on_error=True,
+        )
+        print(result.run_id)
+"""
+Sums = dict[str, str]
+
+
+@pytest.fixture
+def project(trained: Path, copy_of: Callable[[Path], Path]) -> Path:
+    """A digits project in which our runner has published every artefact."""
+    return copy_of(trained)
+
+
+@pytest.fixture
+def ours(trained: Path) -> Sums:
+    """The sha256 of all that our runner has published of notebooks; of a mapped one's, each."""
+    found = {
+        f"{step}.{name}[{key}]": part.sha256
+        for step, manifest in manifests_of(trained).items()
+        if step != "predict.counts"  # a Python step: the others cannot run it
+        for name, output in manifest.outputs.items()
+        for key, part in (output.parts or {"": output}).items()
+    }
+    assert {"train.fit.model[50]", "train.fit.model[450]", "predict.batch.predictions[]"} <= {
+        *found
+    }
+    return found
+
+
+def executions(project: Path) -> list[tuple[StepSpec, str, dict[str, Any]]]:
+    """Each notebook with the keys and the values of its instances; the mapped ones come last.
+
+    Consumers of theirs read all instances, as our runner has published them.
+    """
+    declared = load_project(project)
+    ordered = [declared.registered[name] for name in order(declared.registered)]
+    steps = [step for step in ordered if step.function is None]
+    plain: list[tuple[StepSpec, str, dict[str, Any]]] = [(s, "", {}) for s in steps if not s.map]
+    config = declared.catalog.experiments["small"].config
+    return plain + [
+        (step, instance.key, dict(instance.values))
+        for step in steps
+        if step.map
+        for instance in instances({name: config[step.name][name] for name in step.map})
+    ]
+
 
 @pytest.mark.slow
-def test_the_digits_are_the_same_by_our_runner_by_dagstermill_and_by_papermill(
-    digits: Path, copy_of: Callable[[Path], Path]
-):
-    project = copy_of(digits)
-    add_stock_pipeline(project)
-    dsml(project, "run", "training", "--experiment", "small")
-    ours = sums(project)
-    shutil.rmtree(project / "artefacts")
-    dsml(project, "run", "stock", "--experiment", "small")
-    assert sums(project) == ours
-    assert papermill_sums(project) == ours
-
-
-def add_stock_pipeline(project: Path) -> None:
-    file = project / "catalog.yml"
-    text = file.read_text(encoding="utf-8")
-    stock = '\npipelines:\n  stock: {select: "*", engine: dagstermill}\n'
-    file.write_text(text.replace("\npipelines:\n", stock), encoding="utf-8")
-    assert "stock" in yaml.safe_load(text.replace("\npipelines:\n", stock))["pipelines"]
-
-
-def sums(project: Path) -> dict[str, str]:
-    """The sha256 of every published artefact."""
-    return {
-        f"{step}.{name}": output.sha256
-        for step, manifest in manifests_of(project).items()
-        for name, output in manifest.outputs.items()
-    }
-
-
-def papermill_sums(project: Path) -> dict[str, str]:
-    """The sha256 of what the notebooks write when papermill runs them one by one."""
-    steps = load_project(project).registered
-    found: dict[str, str] = {}
-    for name in order(steps):
-        folder = (project / steps[name].path).parent
+def test_papermill_makes_of_the_digits_just_what_our_runner_makes(project: Path, ours: Sums):
+    found: Sums = {}
+    for step, key, values in executions(project):
+        settings = [word for name, value in values.items() for word in ("-p", name, str(value))]
         subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "papermill",
-                f"{steps[name].notebook}.ipynb",
-                "-",
-                "--log-level",
-                "ERROR",
-            ],
-            cwd=folder,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(project),
-                "DSML_EXPERIMENT": "small",
-            },
+            [sys.executable, "-m", "papermill", f"{step.notebook}.ipynb", "-", *settings],
+            cwd=(project / step.path).parent,
+            env={**os.environ, "PYTHONPATH": str(project), "DSML_EXPERIMENT": "small"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=300,
             check=True,
         )
-        scratch = project / "artefacts" / ".scratch" / "small" / name
-        for out, file in steps[name].outs.items():
-            found[f"{name}.{out}"] = measure(scratch / file).sha256
-    return found
+        scratch = project / "artefacts" / ".scratch" / "small" / step.name
+        for out, file in step.outs.items():
+            found[f"{step.name}.{out}[{key}]"] = measure(scratch / file).sha256
+    assert found == ours
+
+
+@pytest.mark.slow
+def test_dagstermill_makes_of_the_digits_just_what_our_runner_makes(project: Path, ours: Sums):
+    asked = executions(project)
+    (project / "stock_jobs.py").write_text(JOBS, encoding="utf-8")
+    runs = [(op_name(step.name), values) for step, _, values in asked]
+    done = subprocess.run(
+        [sys.executable, "stock_jobs.py", json.dumps(runs)],
+        cwd=project,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(project),
+            "DAGSTER_HOME": str(project / ".dagster"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: Sums = {}
+    for (step, key, _), run_id in zip(asked, done.stdout.split(), strict=True):
+        folder = project / "artefacts" / "small" / step.stage / step.notebook / run_id
+        manifest = Manifest.from_json((folder / "manifest.json").read_bytes())
+        for out, output in manifest.outputs.items():
+            assert measure(folder / output.file).sha256 == output.sha256
+            found[f"{step.name}.{out}[{key}]"] = output.sha256
+    assert found == ours
