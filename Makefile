@@ -40,7 +40,7 @@ bench: environment ## measure speed and scale, write build/bench/, fail where a 
 lint: environment ## check style, format and types; change nothing
 	@$(BIN)/ruff check --config pyproject.toml
 	@$(BIN)/ruff format --check --config pyproject.toml
-	@$(BIN)/mypy benchmarks tools hooks/pre_gen_project.py hooks/post_gen_project.py
+	@$(BIN)/mypy benchmarks tools hooks/pre_prompt.py hooks/pre_gen_project.py hooks/post_gen_project.py
 	@$(BIN)/mypy --package dsml
 
 format: environment ## put the code in order
