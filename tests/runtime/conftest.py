@@ -26,7 +26,7 @@ def _no_settings_of_the_outside() -> Iterator[None]:
     """Keep a Dagster home, an experiment or a project of the user's out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("DSML_", "DAGSTER_", "PYTHONPATH", "JPY_")):
+            if name.startswith(("DSML_", "DAGSTER_", "MLFLOW_", "PYTHONPATH", "JPY_")):
                 patch.delenv(name)
         yield
 

@@ -455,3 +455,11 @@ def test_what_has_the_name_of_something_else_is_shown_beside_it(root):
     assert shown["seconds (logged)"].value == 0.75
     assert shown["accuracy (logged fact)"].value == "high"
     assert shown["accuracy (logged file)"].value.startswith("![accuracy](data:image/png")
+
+
+def test_what_was_logged_before_a_failure_is_in_the_failure_in_dagster(run_step):
+    ran = run_step("context.log_metric('loss', 0.5)\ncontext.log_param('rows', 3)\n1 / 0")
+    (event,) = ran.result.get_step_failure_events()
+    metadata = event.event_specific_data.user_failure_data.metadata
+    assert metadata["loss (logged)"].value == 0.5
+    assert metadata["rows (logged)"].value == "3"

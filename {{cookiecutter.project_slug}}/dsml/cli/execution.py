@@ -118,6 +118,8 @@ def tell(console: Console, ended: Ended) -> None:
     console.print()
     show_artefacts(console, ended.store, ended.manifests)
     show_metrics(console, ended.manifests)
+    for warning in ended.progress.warnings:
+        click.echo(f"\n{warning}", err=True)
     if ended.passed:
         console.print(f"\nrun {ended.run_id} passed", style="green", highlight=False)
     else:
@@ -158,6 +160,7 @@ def report(ended: Ended) -> dict[str, Any]:
             for step in ended.progress.steps.values()
         ],
         "not_run": ended.not_run,
+        "warnings": list(ended.progress.warnings),
         "artefacts": list(artefacts(ended.store, ended.manifests)),
         "metrics": {m.address.label: dict(m.metrics) for m in ended.manifests if m.metrics},
     }

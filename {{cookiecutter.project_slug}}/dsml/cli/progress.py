@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -63,11 +64,15 @@ class StepProgress:
 
 
 class Progress:
-    """Follows the events of one run; ``changed`` is called with each step that begins or ends."""
+    """Follows the events of one run; ``changed`` is called with each step that begins or ends.
+
+    ``warnings`` are those of the run as a whole; what a step is warned of is in its log.
+    """
 
     def __init__(self, names: dict[str, str], changed: Callable[[StepProgress], None]) -> None:
         self.steps: dict[str, StepProgress] = {}
         self.run_error = ""
+        self.warnings: dict[str, None] = {}
         self._names = names
         self._changed = changed
 
@@ -81,6 +86,8 @@ class Progress:
         key = parse_step_key(entry.step_key or "")
         step_name = self._names.get(key.op)
         event = entry.dagster_event
+        if event is None and entry.step_key is None and entry.level == logging.WARNING:
+            self.warnings[entry.user_message] = None
         if event is not None and event.event_type == DagsterEventType.RUN_FAILURE:
             told = (entry.user_message, _message(event))
             self.run_error = "\n  ".join(text for text in told if text)

@@ -11,6 +11,7 @@ import click
 from dsml.cli import cli, project_root
 from dsml.contract.project import Project, load_project
 from dsml.contract.request import RunRequest, is_each, resolve_requests
+from dsml.evidence.tracker import tracker_of
 from dsml.step.finish import leave
 from dsml.step.task import FORCE_TAG
 
@@ -50,6 +51,7 @@ def run(
 ) -> None:
     """Run a pipeline (default: the first of the catalog), or steps of it."""
     project = load_project(project_root())
+    tracker_of(project.root, project.catalog)  # it starts while Dagster is imported
     if from_failure is not None:
         if any((pipeline, experiment, partition, settings, select, workers, force)):
             raise click.UsageError("--from-failure goes with --json alone: the run says the rest")

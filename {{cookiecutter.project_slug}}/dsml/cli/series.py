@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import click
+
 from dsml.cli.execution import Ended, run_shown, tell_failure
 from dsml.contract.figures import duration, short_id
 from dsml.contract.project import Project
@@ -69,6 +71,8 @@ def tell_series(console: Console, requests: Sequence[RunRequest], found: Sequenc
     words = ", ".join(f"{count} {word}" for word, count in counted.items() if count)
     total = f"{len(requests)} run{'s' * (len(requests) != 1)}"
     console.print(f"\n{total}: {words}", highlight=False)
+    for warning in dict.fromkeys(each for ended in found for each in ended.progress.warnings):
+        click.echo(f"\n{warning}", err=True)
 
 
 def _word(ended: Ended) -> str:

@@ -142,7 +142,7 @@ def run_instance(
             plan.instances[key],
         )
     try:
-        manifest = published(context, task)
+        manifest = published(context, project, task)
     except ChecksFailed as failed:
         yield from (
             check_evaluation(step, combined({key: result}), context.partition_key)

@@ -17,11 +17,19 @@ from dsml.contract.partitions import split_key
 from dsml.contract.problem import ProjectError
 from dsml.contract.project import Project
 from dsml.contract.spec import StepSpec
+from dsml.orchestrate import tracked
 from dsml.orchestrate.cancelling import check_cancelled, hand_on_interrupt
 from dsml.orchestrate.config import resolve_values
 from dsml.orchestrate.data_checks import check_result, check_results
 from dsml.orchestrate.keys import artefact_key, step_key
-from dsml.orchestrate.metadata import EXECUTED_NOTEBOOK, StepContext, evidence, facts, logged
+from dsml.orchestrate.metadata import (
+    EXECUTED_NOTEBOOK,
+    StepContext,
+    evidence,
+    facts,
+    logged,
+    logged_before,
+)
 from dsml.orchestrate.pipes import pipes_session
 from dsml.orchestrate.preview import Metadata, output_metadata
 from dsml.step.checks import CheckResult, ChecksFailed
@@ -47,11 +55,11 @@ def materialise_step(
         inputs = inputs_of(context, project, step, store, address)
         task = task_of(context, project, step, store, address, inputs)
     try:
-        manifest = published(context, task)
+        manifest = published(context, project, task)
     except ChecksFailed as failed:  # another attempt would only write the same once more
         yield from (check_result(step, result) for result in failed.results)
         raise failure(context, task, str(failed)) from None
-    yield from _results(context, task, manifest)
+    yield from _results(context, task, manifest, tracked.link(project, task))
     yield from check_results(step, map(CheckResult.from_dict, manifest.checks))
 
 
@@ -145,7 +153,7 @@ def told() -> Iterator[None]:
         raise Failure(description=str(error), allow_retries=False) from None
 
 
-def published(context: StepContext, task: Task) -> Manifest:
+def published(context: StepContext, project: Project, task: Task) -> Manifest:
     """Run the step, unless what it would publish is there.
 
     Raises:
@@ -163,7 +171,8 @@ def published(context: StepContext, task: Task) -> Manifest:
     @contextmanager
     def connect(setting: Setting, private: Path) -> Iterator[Mapping[str, str]]:
         with pipes_session(context, setting, private) as session:
-            yield session.get_bootstrap_env_vars()
+            env = tracked.kernel_env(project, context, task)
+            yield {**session.get_bootstrap_env_vars(), **env}
 
     try:
         check_cancelled()
@@ -171,6 +180,7 @@ def published(context: StepContext, task: Task) -> Manifest:
     except ChecksFailed:
         raise
     except ProjectError as error:
+        tracked.retry_if_lost(project, context, task, str(error))
         raise failure(context, task, str(error), again=True) from None
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         hand_on_interrupt(context.instance, context.run)
@@ -183,6 +193,7 @@ def failure(context: StepContext, task: Task, message: str, *, again: bool = Fal
     metadata: Metadata = {}
     if task.store.attempt_path(task.address, task.number, NOTEBOOK_FILE).exists():
         metadata = evidence(context, task.store, task.address, task.number)
+        metadata |= logged_before(task.store, task.address, task.number)
     return Failure(description=message, metadata=metadata, allow_retries=again)
 
 
@@ -201,14 +212,14 @@ def _unchanged(context: StepContext, task: Task) -> Manifest | None:
 
 
 def _results(
-    context: AssetExecutionContext, task: Task, manifest: Manifest
+    context: AssetExecutionContext, task: Task, manifest: Manifest, tracked_at: Metadata
 ) -> Iterator[MaterializeResult[Any]]:
     known = facts(manifest)
     shown = known | evidence(context, task.store, manifest.origin, manifest.attempts)
     link = {name: value for name, value in shown.items() if name == EXECUTED_NOTEBOOK}
     yield MaterializeResult(
         asset_key=step_key(manifest.step),
-        metadata=shown | logged(task.store, manifest, shown),
+        metadata=shown | tracked_at | logged(task.store, manifest, shown | tracked_at),
         data_version=DataVersion(manifest.fingerprint),
     )
     for path, name in task.step.artefacts.items():

@@ -14,6 +14,7 @@ from dsml.contract.figures import short_id
 from dsml.orchestrate.origin import LOCATION
 from dsml.orchestrate.preview import Metadata, picture_markdown
 from dsml.step.record import RECORD_FILE
+from dsml.step.reported import Reported, entries
 from dsml.step.task import LOGGED_FOLDER, UNCHANGED
 from dsml.store import Manifest, StepRun, Store
 from dsml.store.manifest import HTML_FILE, LOG_FILE, NOTEBOOK_FILE
@@ -83,11 +84,22 @@ def logged(store: Store, manifest: Manifest, taken: Metadata) -> Metadata:
     add("logged fact", {n: MetadataValue.text(str(f)) for n, f in manifest.logged.items()})
     files = {name: _file(store, kept(file)) for name, file in manifest.files.items()}
     add("logged file", files)
+    models = {name: kept(model.folder) for name, model in manifest.models.items()}
+    add("logged model", {name: MetadataValue.path(path) for name, path in models.items()})
     if manifest.curves:
         curves = {name: asdict(curve) for name, curve in manifest.curves.items()}
         add("logged", {"curves": MetadataValue.json(curves)})
         add("logged", {"points of the curves": MetadataValue.path(kept(RECORD_FILE))})
     return found
+
+
+def logged_before(store: Store, address: StepRun, number: int) -> Metadata:
+    """What an attempt that has failed logged before that."""
+    file = store.attempt_path(address, number, f"{LOGGED_FOLDER}/{RECORD_FILE}")
+    found = Reported.of(entries(file))
+    plain = {name: MetadataValue.text(str(fact)) for name, fact in found.params.items()}
+    both = {**plain, **{name: figure(value) for name, value in found.metrics.items()}}
+    return {f"{name} (logged)": value for name, value in both.items()}
 
 
 def _file(store: Store, kept: str) -> MetadataValue[Any]:

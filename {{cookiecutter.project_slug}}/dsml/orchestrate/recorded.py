@@ -39,6 +39,7 @@ from dsml.evidence.records import Tried
 from dsml.orchestrate.config import op_name, parse_step_key
 from dsml.orchestrate.launch import interrupted
 from dsml.orchestrate.process import PROCESS_TAG
+from dsml.orchestrate.tracked import Tracked
 from dsml.step.facts import git_facts, git_origin, now
 from dsml.step.process import mark
 from dsml.store import Store
@@ -83,6 +84,7 @@ class Recorded(Executor):
                     status = "cancelled"
                 run.follow(event)
                 yield event
+                yield from run.tracked.link(plan_context)
         except BaseException as error:
             if status == "passed":
                 status = "failed"
@@ -104,11 +106,15 @@ class _Run:
         self._next = 0.0
         with self._told():
             keep_run(self._store, self._record)
+        self.tracked = Tracked(project, run.run_id, log)
 
     def follow(self, event: DagsterEvent) -> None:
         """Write the trace when a step has ended, so that it is there if the run is killed."""
+        if not (event.is_step_success or event.is_step_failure):
+            return
+        self.tracked.push()
         begun = time.monotonic()
-        if begun < self._next or not (event.is_step_success or event.is_step_failure):
+        if begun < self._next:
             return
         with self._told():
             trace.write(self._store, self._record.run_id, self._known)
@@ -124,6 +130,7 @@ class _Run:
             problem = export.send(found.spans) if export.is_configured() else None
             if problem is not None:
                 self._log.warning(str(problem))
+        self.tracked.end()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

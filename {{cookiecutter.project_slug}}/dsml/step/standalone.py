@@ -29,6 +29,7 @@ from dsml.step.inputs import (
     inputs_of_attempt,
     local_paths,
 )
+from dsml.step.tracking import track_by_hand
 from dsml.store.manifest import Value
 from dsml.store.paths import StepRun
 from dsml.store.publish import Store
@@ -106,6 +107,7 @@ def _setting(
         values = attempt.parameters
         inputs = inputs_of_attempt(root, store, spec, attempt, partitions)
     config, sources = _config(spec, values, namespace, injected=attempt is not None)
+    track_by_hand(root, catalog)
     scratch = store.scratch(spec.name, address.experiment)
     return Setting(
         step=spec.name,

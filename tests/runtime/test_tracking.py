@@ -1,0 +1,403 @@
+"""Runs in MLflow: what lands there, whatever happens to the run or to MLflow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import run_command
+from dagster import DagsterEventType
+
+from dsml.contract.catalog import read_catalog
+from dsml.evidence.mlflow_runs import MlflowRuns
+from dsml.evidence.mlflow_state import reaches
+from dsml.step.tracking import Tracking, in_folder, tracking_of
+
+from .projects import Step, instance_of, kill_group, last_run, start, wait_until, write_project
+
+pytestmark = pytest.mark.slow
+
+LOGS = """
+context.log_metric("accuracy", 0.75)
+for step in range(3):
+    context.log_metric("loss", 1 / (step + 1), step=step)
+context.log_param("rows", 1797)
+context.log_text("note.txt", "seen")
+context.save("told", 1)
+"""
+BY_MLFLOW = """
+import mlflow
+mlflow.log_param("depth", n)
+mlflow.log_metric("error", n / 10)
+mlflow.end_run()
+with mlflow.start_run(run_name="beside"):
+    mlflow.log_metric("aside", n)
+"""
+AUTOLOG = """
+import mlflow
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+mlflow.sklearn.autolog()
+LogisticRegression(C=0.5).fit(np.arange(20.0).reshape(-1, 1), [0] * 10 + [1] * 10)
+"""
+FAILS = """
+context.log_metric("reached", 1)
+raise ValueError("no more")
+"""
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory) -> Path:
+    """A database without runs, since MLflow takes seconds to make one."""
+    folder = tmp_path_factory.mktemp("database")
+    assert MlflowRuns(in_folder(folder, Tracking("", "", folder))).client.search_experiments()
+    return folder / "mlflow.db"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return found.getsockname()[1]
+
+
+def tracked(root: Path, database: Path, steps: dict[str, Step], **keys) -> Path:
+    """Write a project that tracks its runs in a folder."""
+    dev = {"storage": "artefacts", "mlflow": ".mlflow"}
+    write_project(root, steps, environments={"dev": dev}, **keys)
+    (root / ".mlflow").mkdir()
+    shutil.copy(database, root / ".mlflow")
+    return root
+
+
+def runs_in(tracking: Tracking):
+    """The runs of MLflow by their names, those that were made last first."""
+    runs = MlflowRuns(tracking)
+    return {run.info.run_name: run for run in reversed(list(runs.client.search_runs(
+        [runs.experiment_id], max_results=1000
+    )))}  # fmt: skip
+
+
+def tracking_in(root: Path) -> Tracking:
+    found = tracking_of(root, read_catalog(root, []))
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, database):
+    """A run of steps that log in every way; the last one fails."""
+    root = tracked(
+        tmp_path_factory.mktemp("ran") / "a project",
+        database,
+        {
+            "a.logs": Step(LOGS, outs={"told": "told.json"}, parameters="n: int = 3"),
+            "b.fit": Step(
+                BY_MLFLOW,
+                parameters="n: int = 1",
+                declared={"map": {"n": [1, 2]}},
+            ),
+            "c.auto": Step(AUTOLOG),
+            "d.fails": Step(FAILS, after=["a.logs"]),
+        },
+    )
+    done = run_command(sys.executable, "-m", "dsml", "run", cwd=root, check=False)
+    assert done.returncode == 1
+    return root, runs_in(tracking_in(root)), done
+
+
+@pytest.fixture(scope="module")
+def parent(ran):
+    (found,) = (run for name, run in ran[1].items() if name.startswith("all baseline "))
+    return found
+
+
+def test_each_step_and_instance_has_a_run_below_that_of_the_run(ran, parent):
+    _, runs, _ = ran
+    below = {
+        name: run.info.status
+        for name, run in runs.items()
+        if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
+    }
+    assert below == {
+        "a.logs": "FINISHED",
+        "b.fit[1]": "FINISHED",
+        "b.fit[2]": "FINISHED",
+        "c.auto": "FINISHED",
+        "d.fails": "FAILED",
+    }
+    assert parent.info.status == "FAILED"
+
+
+def test_what_a_step_logs_is_in_its_run(ran):
+    root, runs, _ = ran
+    logs = runs["a.logs"]
+    assert logs.data.metrics == {"accuracy": 0.75, "loss": pytest.approx(1 / 3)}
+    assert logs.data.params == {"n": "3", "rows": "1797"}
+    client = MlflowRuns(tracking_in(root)).client
+    history = client.get_metric_history(logs.info.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+    artefacts = [file.path for file in client.list_artifacts(logs.info.run_id, "logged")]
+    assert artefacts == ["logged/note.txt"]
+    assert [f.path for f in client.list_artifacts(logs.info.run_id)] == ["executed.html", "logged"]
+
+
+def test_what_a_step_logged_before_it_failed_is_in_its_run(ran):
+    assert ran[1]["d.fails"].data.metrics == {"reached": 1.0}
+
+
+def test_the_run_as_a_whole_has_the_values_of_all_its_steps(parent):
+    assert parent.data.metrics["a.logs.accuracy"] == 0.75
+    assert parent.data.params["a.logs.rows"] == "1797"
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_what_a_notebook_logs_by_mlflow_itself_lands_in_the_same_run(ran, n):
+    run = ran[1][f"b.fit[{n}]"]
+    assert run.data.metrics == {"error": n / 10}
+    assert run.data.params == {"n": str(n), "depth": str(n)}
+
+
+def test_a_run_that_a_notebook_starts_beside_hangs_below_its_own(ran):
+    own = {ran[1][f"b.fit[{n}]"].info.run_id for n in (1, 2)}
+    assert ran[1]["beside"].data.tags["mlflow.parentRunId"] in own
+    assert list(ran[1]["beside"].data.metrics) == ["aside"]
+
+
+def test_autolog_lands_in_the_run_of_the_step(ran):
+    auto = ran[1]["c.auto"]
+    assert auto.data.params["C"] == "0.5"
+    assert "training_accuracy_score" in auto.data.metrics
+    assert len(auto.outputs.model_outputs) == 1
+
+
+def test_the_runs_lead_to_each_other(ran, parent):
+    root, runs, _ = ran
+    run_id = parent.data.tags["dsml.run_id"]
+    assert f"http://127.0.0.1:3000/runs/{run_id}" in parent.data.tags["mlflow.note.content"]
+    with instance_of(root) as instance:
+        records = instance.get_records_for_run(run_id).records
+    events = [r.event_log_entry.dagster_event for r in records if r.event_log_entry.dagster_event]
+    links = [
+        e.engine_event_data.metadata["MLflow"].value
+        for e in events
+        if e.event_type == DagsterEventType.ENGINE_EVENT
+        and "MLflow" in e.engine_event_data.metadata
+    ]
+    page = f"http://127.0.0.1:5000/#/experiments/{parent.info.experiment_id}/runs/"
+    assert links == [page + parent.info.run_id]
+    of_steps = [
+        e.step_materialization_data.materialization.metadata["MLflow"].value
+        for e in events
+        if e.event_type == DagsterEventType.ASSET_MATERIALIZATION
+        and "MLflow" in e.step_materialization_data.materialization.metadata
+    ]
+    assert page + runs["a.logs"].info.run_id in of_steps
+
+
+def test_all_is_told_already_when_the_run_is_over(ran):
+    root, _, done = ran
+    assert "dsml sync" not in done.stderr
+    sent = run_command(sys.executable, "-m", "dsml", "sync", cwd=root)
+    assert sent.stdout.startswith("0 runs sent to ")
+
+
+# --- many at once, and much -----------------------------------------------------------------------
+
+
+def test_eight_writers_at_once_lose_nothing(root, database):
+    work = """
+import mlflow
+for step in range(50):
+    mlflow.log_metric("by_mlflow", step * n, step=step)
+    context.log_metric("by_context", step * n, step=step)
+"""
+    mapped = Step(work, parameters="n: int = 1", declared={"map": {"n": list(range(8))}})
+    tracked(root, database, {"a.fit": mapped}, pipelines={"all": {"workers": 8}})
+    run_command(sys.executable, "-m", "dsml", "run", cwd=root)
+    runs, client = runs_in(tracking_in(root)), MlflowRuns(tracking_in(root)).client
+    for n in range(8):
+        for name in ("by_mlflow", "by_context"):
+            history = client.get_metric_history(runs[f"a.fit[{n}]"].info.run_id, name)
+            assert sorted(point.value for point in history) == [step * n for step in range(50)]
+
+
+def test_workers_in_processes_of_their_own_find_the_run(root, database):
+    work = "import mlflow; mlflow.log_metric('by_mlflow', 1); context.log_metric('own', 2)"
+    steps = {f"a.s{n}": Step(work) for n in range(2)}
+    tracked(root, database, steps, pipelines={"all": {"executor": "multiprocess"}})
+    run_command(sys.executable, "-m", "dsml", "run", cwd=root)
+    runs = runs_in(tracking_in(root))
+    (parent,) = (run for name, run in runs.items() if name.startswith("all "))
+    for name in steps:
+        assert runs[name].data.metrics == {"by_mlflow": 1, "own": 2}
+        assert runs[name].data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
+def test_100_000_points_are_complete_in_the_end(root, database, record_property):
+    work = """
+import time
+begun = time.perf_counter()
+for step in range(100_000):
+    context.log_metric("loss", 1 / (step + 1), step=step)
+context.save("seconds", time.perf_counter() - begun)
+"""
+    tracked(root, database, {"a.logs": Step(work, outs={"seconds": "seconds.json"})})
+    begun = time.monotonic()
+    run_command(sys.executable, "-m", "dsml", "run", cwd=root)
+    seconds = round(time.monotonic() - begun, 1)
+    record_property("a run that logs 100,000 points, until MLflow has them", f"{seconds} s")
+    run = runs_in(tracking_in(root))["a.logs"]
+    points = MlflowRuns(tracking_in(root)).client.get_metric_history(run.info.run_id, "loss")
+    assert len({point.step for point in points}) == len(points) == 100_000
+
+
+# --- a server -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def server(root: Path, port: int) -> Iterator[str]:
+    """`dsml mlflow` of a project, while it is used."""
+    process = start(root, "mlflow", "--port", str(port))
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: reaches(Tracking(address, "", root)), seconds=60, poll=0.2)
+        yield address
+    finally:
+        kill_group(process)
+
+
+WAITS = """
+import mlflow, pathlib, time
+mlflow.log_metric("early", 1)
+here = pathlib.Path("../..")
+if not (here / "waiting").exists():
+    (here / "waiting").touch()
+    while not (here / "go").exists():
+        time.sleep(0.05)
+mlflow.log_metric("late", 2)
+with mlflow.start_run(run_name="beside", nested=True):
+    mlflow.log_metric("aside", 3)
+mlflow.log_text("a text", "note.txt")
+context.log_metric("own", 4)
+"""
+
+
+def test_a_run_outlives_the_server_and_is_told_to_it_later(tmp_path, database):
+    host = tracked(tmp_path / "the server's", database, {"a.b": Step()})
+    root = tmp_path / "a project"
+    steps = {
+        "a.waits": Step(WAITS),
+        "b.after": Step("context.log_metric('m', 5)", after=["a.waits"]),
+    }
+    tracked(root, database, steps)
+    port = free_port()
+    quick = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+    with server(host, port) as address:
+        env = {"MLFLOW_TRACKING_URI": address, **quick}
+        process = start(root, "run", **env)
+        wait_until((root / "waiting").exists, seconds=60)
+    (root / "go").touch()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    assert f"MLflow at {address} doesn't answer" in err
+    assert "dsml sync" in err
+    with server(host, port):
+        sent = run_command(sys.executable, "-m", "dsml", "sync", cwd=root, **env)
+        assert "1 run sent" in sent.stdout
+        there = replace(tracking_in(root), uri=address, folder=None)
+        runs = runs_in(there)
+        assert runs["a.waits"].data.metrics == {"early": 1, "late": 2, "own": 4}
+        assert runs["beside"].data.metrics == {"aside": 3}
+        assert runs["beside"].data.tags["mlflow.parentRunId"] == runs["a.waits"].info.run_id
+        files = MlflowRuns(there).client.list_artifacts(runs["a.waits"].info.run_id)
+        assert "note.txt" in [file.path for file in files]
+        assert runs["b.after"].data.metrics == {"m": 5}
+
+
+def test_a_server_that_never_answers_does_not_hold_up_a_run(root, database):
+    tracked(root, database, {"a.b": Step("context.log_metric('m', 1)")})
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        begun = time.monotonic()
+        done = run_command(
+            sys.executable, "-m", "dsml", "run", cwd=root, MLFLOW_TRACKING_URI=address
+        )
+    assert f"MLflow at {address} doesn't answer" in done.stderr
+    assert time.monotonic() - begun < 60
+
+
+def test_without_an_answer_sync_says_so(root, database):
+    tracked(root, database, {"a.b": Step()})
+    address = f"http://me:secret@127.0.0.1:{free_port()}"
+    done = run_command(
+        *(sys.executable, "-m", "dsml", "sync"),
+        cwd=root,
+        check=False,
+        MLFLOW_TRACKING_URI=address,
+    )
+    assert done.returncode == 1
+    assert "doesn't answer" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_the_ui_is_served_on_this_machine_only(root, database):
+    tracked(root, database, {"a.b": Step()})
+    port = free_port()
+    with server(root, port) as address, urllib.request.urlopen(address) as page:
+        assert "MLflow" in page.read().decode()
+        lines = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=True).stdout
+        listening = [line.split()[3] for line in lines.splitlines() if f":{port} " in line]
+    assert listening == [f"127.0.0.1:{port}"]
+
+
+# --- ends -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_was_ended_is_so_in_mlflow(root, database, number):
+    tracked(
+        root, database, {"a.b": Step("import time; context.log_metric('m', 1); time.sleep(60)")}
+    )
+    process = start(root, "run")
+    wait_until(lambda: list(root.rglob("record.jsonl")), seconds=60)
+    os.killpg(process.pid, number)
+    process.communicate(timeout=30)
+    run_id = last_run(root).run_id
+
+    def ended():
+        runs = runs_in(tracking_in(root)).values()
+        mine = [run for run in runs if run.data.tags["dsml.run_id"] == run_id]
+        return {r.info.status for r in mine} == {"KILLED"} and len(mine) == 2 and mine
+
+    assert wait_until(ended, seconds=60, poll=0.5)
+
+
+def test_a_notebook_by_hand_logs_into_an_experiment_of_its_own(root, database):
+    work = "import mlflow\nmlflow.log_metric('by_hand', 1)"
+    tracked(root, database, {"a.b": Step(work)})
+    run_command("jupyter", "execute", "b.ipynb", cwd=root / "stages" / "a", PYTHONPATH=str(root))
+    by_hand = replace(tracking_in(root), experiment="small by hand")
+    (run,) = runs_in(by_hand).values()
+    assert run.data.metrics == {"by_hand": 1}
+
+
+def test_without_the_key_nothing_is_tracked(root):
+    write_project(root, {"a.b": Step("import os\nassert 'MLFLOW_RUN_ID' not in os.environ")})
+    run_command(sys.executable, "-m", "dsml", "run", cwd=root)
+    assert not (root / ".mlflow").exists()
+    done = run_command(sys.executable, "-m", "dsml", "sync", cwd=root, check=False)
+    assert done.stderr == (
+        "catalog.yml, line 4\n"
+        "  environments.dev: nothing is tracked\n"
+        "  give it a folder or an address: mlflow: .mlflow\n"
+    )
