@@ -161,7 +161,8 @@ def test_a_signal_ends_a_run_in_the_middle_of_a_sleeping_cell_with_all_its_proce
     wait_until(lambda: all(map(is_over, processes)), seconds=10)
     spent = time.monotonic() - signalled
     record_property(f"{executor}: all processes are gone after {number.name}", f"{spent:.2f} s")
-    assert spent < 2
+    # with workers between, these too have to end, each with all of Dagster loaded
+    assert spent < (5 if executor == "multiprocess" else 2)
 
     out, err = run.communicate(timeout=10)
     assert run.returncode == 1

@@ -87,7 +87,7 @@ def _or(names: list[str]) -> str:
 
 def _open(root: Path, file: Path) -> int:
     """Run JupyterLab on a notebook until it is ended; returns its exit code."""
-    from dsml.orchestrate.runner import kernel_env
+    from dsml.orchestrate.warm import kernel_env
 
     if importlib.util.find_spec("jupyterlab") is None:
         fix = f"install the development tools, or open it in your editor: {file}"

@@ -18,6 +18,7 @@ from dagster import (
 
 from dsml.contract.project import Project
 from dsml.orchestrate.threads import thread_executor
+from dsml.orchestrate.warm import warm_up
 
 # What a worker needs, imported once in the process that all workers are forked from.
 PRELOADED = ["dsml.orchestrate.preload"]
@@ -35,6 +36,8 @@ def executor(project: Project, name: str, workers: int | None) -> ExecutorDefini
 
     def create(init: InitExecutorContext) -> Executor:
         from dsml.orchestrate.recorded import Recorded  # only a run needs it
+
+        warm_up(project, name)
 
         make = plain.executor_creation_fn
         if make is None:

@@ -24,11 +24,13 @@ from typing import Any
 
 import nbformat
 import psutil
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
+from dsml.orchestrate.provisioner import ThisInterpreter
 from dsml.orchestrate.usage import Usage
 from dsml.step import finish
 from dsml.step.facts import now
@@ -37,6 +39,7 @@ INJECTED_TAG = "injected-parameters"
 LINES_ABOVE = "lines_above"  # in a cell's metadata: those above it in the text notebook
 SCRIPT = "script"  # in a cell's metadata: the file that it runs, and a line of it
 _SAVE_EVERY = 3.0  # seconds
+_IOPUB_TIMEOUT = 0.2  # seconds until a channel is taken not to be connected yet
 _START_TIMEOUT = 60  # seconds until a kernel has to answer
 _EXIT_TIMEOUT = 30.0  # seconds for a kernel to run its exit hooks
 _STOPPED = "Stopped"  # the name of what a cell seems to have raised when it was stopped
@@ -279,13 +282,53 @@ class _Client(NotebookClient):
         return super().output(outs, msg, display_id, cell_index)
 
 
+class _Channels(AsyncKernelClient):
+    """The channels to a kernel."""
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Wait until the kernel answers on all channels.
+
+        Jupyter's own way is to wait until nothing has come for a fifth of a second. Here the answer
+        to a question is waited for: when the kernel has said on one channel that it is idle again,
+        after it has answered on the other, nothing more is under way.
+
+        Raises:
+            RuntimeError: the kernel died, or didn't answer within ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + (_START_TIMEOUT if timeout is None else timeout)
+        while True:
+            if await self._has_answered(self.kernel_info()):
+                return
+            if not await self.is_alive():
+                raise RuntimeError("Kernel died before replying to kernel_info")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"Kernel didn't respond in {timeout} seconds")
+
+    async def _has_answered(self, question: str) -> bool:
+        """Whether the kernel answers a question; the first ones may come too early for it."""
+        with contextlib.suppress(queue.Empty):
+            answer = await self.get_shell_msg(timeout=1)
+            while answer["parent_header"].get("msg_id") != question:
+                answer = await self.get_shell_msg(timeout=1)
+            while True:
+                told = await self.get_iopub_msg(timeout=_IOPUB_TIMEOUT)
+                is_idle = told["content"].get("execution_state") == "idle"
+                if is_idle and told["parent_header"].get("msg_id") == question:
+                    return True
+        return False
+
+
 def _kernel_manager(connection_file: Path) -> AsyncKernelManager:
     """A manager of an IPython kernel of this interpreter.
 
     On Linux the kernel listens on abstract sockets: no ports that another kernel could take in
     between, no files that have to be removed. Messages are signed with the connection's key.
     """
-    manager = AsyncKernelManager(kernel_name="python3", connection_file=str(connection_file))
+    manager = AsyncKernelManager(
+        connection_file=str(connection_file),
+        kernel_spec_manager=ThisInterpreter(),
+        client_factory=_Channels,
+    )
     if sys.platform == "linux":
         manager.transport = "ipc"
         manager.ip = f"@dsml-{uuid.uuid4().hex}"

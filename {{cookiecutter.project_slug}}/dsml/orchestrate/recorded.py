@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import importlib.util
 import os
 import time
 from collections.abc import Iterator
@@ -106,6 +107,9 @@ class _Run:
         self._next = 0.0
         with self._told():
             keep_run(self._store, self._record)
+        for name in project.catalog.preload:
+            if importlib.util.find_spec(name.partition(".")[0]) is None:
+                log.warning(f"catalog.yml, preload: there is no module '{name}'")
         self.tracked = Tracked(project, run.run_id, log)
 
     def follow(self, event: DagsterEvent) -> None:
