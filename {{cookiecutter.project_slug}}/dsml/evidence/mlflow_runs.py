@@ -22,7 +22,6 @@ import yaml
 from upath import UPath
 
 from dsml.contract.figures import short_id
-from dsml.contract.lock import locked
 from dsml.evidence.mlflow_values import (
     batches,
     key_of,
@@ -32,10 +31,11 @@ from dsml.evidence.mlflow_values import (
     points,
 )
 from dsml.evidence.records import PASSED, Records, Tried, read_records
-from dsml.step.record import RECORD_FILE
+from dsml.step.models import client_of
+from dsml.step.record import MODEL, RECORD_FILE
 from dsml.step.reported import entries
 from dsml.step.task import LOGGED_FOLDER
-from dsml.step.tracking import DAGSTER_URL, DATABASE, DEFAULT_DAGSTER_URL, Tracking
+from dsml.step.tracking import DAGSTER_URL, DEFAULT_DAGSTER_URL, Tracking
 from dsml.store import Manifest, StepRun, Store
 from dsml.store.manifest import HTML_FILE
 from dsml.store.runs import CACHED, RUNNING, RunRecord
@@ -48,7 +48,6 @@ RUN_TAG, STEP_TAG, INSTANCE_TAG = "dsml.run_id", "dsml.step", "dsml.instance"
 # Of runs that a notebook starts beside its own: the run of Dagster.
 BESIDE_TAG = "dsml.beside"
 STATUS_TAG, SYNCED_TAG, MODEL_TAG = "dsml.status", "dsml.synced", "dsml.model."
-MODEL = "model"  # the kind of a line in the record of what is logged
 _STATUSES = {PASSED: "FINISHED", CACHED: "FINISHED", "failed": "FAILED", RUNNING: "RUNNING"}
 # MLflow's UI has a face for training, and one for what talks.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -79,14 +78,7 @@ class MlflowRuns:
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's client."""
-        from mlflow import MlflowClient
-
-        folder = self.tracking.folder
-        if folder is None:
-            return MlflowClient(self.tracking.uri)
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / DATABASE):  # two that make a database at once spoil it
-            return MlflowClient(self.tracking.uri)
+        return client_of(self.tracking)
 
     @cached_property
     def experiment_id(self) -> str:

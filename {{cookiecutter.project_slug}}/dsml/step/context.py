@@ -121,6 +121,14 @@ class Context(Logs):
         """How many attempts at this step have failed before, in this run."""
         return self.setting.retry_number
 
+    def run_of(self, name: str) -> str:
+        """The id of the run that has published an in: of an earlier one where it was unchanged.
+
+        Raises:
+            KeyError: the step has no in of that name.
+        """
+        return str(self.setting.inputs[name]["run_id"])
+
     @property
     def tracer(self) -> Tracer:
         """A tracer of OpenTelemetry; its spans are part of the run's trace, below this attempt.

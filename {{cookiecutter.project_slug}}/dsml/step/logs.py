@@ -1,4 +1,4 @@
-"""What ``context.log_*`` does: metrics, facts, texts, figures and files of one attempt."""
+"""What ``context.log_*`` does: metrics, facts, texts, figures, files, models of one attempt."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
+from dsml.contract.models import MODEL_NAME
 from dsml.step.record import RECORD_FILE, Record
 
 if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
     from dsml.store.manifest import Json
 
 _FILE_NAME = re.compile(r"[\w][\w.+ -]*")
@@ -120,6 +123,76 @@ class Logs:
         shutil.copyfile(source, file)
         self._add_file(name, file)
 
+    def log_model(
+        self,
+        name: str,
+        model: Any,
+        *,
+        input_example: Any = None,
+        signature: Any = None,
+        **options: Any,
+    ) -> None:
+        """Keep a model in MLflow's format, from where it can be promoted and served.
+
+        Needs MLflow, and no server of it. Logged again under the same name it is replaced, and
+        the log is warned; so it is of a model without a signature.
+
+        Args:
+            name: of the model, as ``models`` in ``catalog.yml`` has it.
+            model: of any library that MLflow knows, a ``PythonModel`` of MLflow, or a function.
+            input_example: some rows of what it is given. They are kept, and the signature is
+                told from them and from what the model says to them.
+            signature: of MLflow, where there is no example.
+            options: of MLflow's ``save_model`` for such models.
+
+        Raises:
+            ProjectError: MLflow is not installed.
+            TypeError: it is no model that MLflow could save.
+            ValueError: the name is no name of a model.
+        """
+        from dsml.step import models
+
+        _check_name("model", name)
+        if not re.fullmatch(MODEL_NAME, name):
+            raise ValueError(f"'{name}' is no name of a model; use letters, digits, '_' and '-'")
+        folder = self.record.folder / name
+        if folder.is_file():
+            raise ValueError(f"a file '{name}' was logged before; use another name")
+        if name in self.record.models:
+            self.log.warning("model '%s' was logged before: it is replaced", name)
+        saved = models.save(
+            model, folder, input_example=input_example, signature=signature, **options
+        )
+        if not saved.has_signature:
+            text = "model '%s' has no signature, so nothing checks what it is given: %s"
+            self.log.warning(text, name, "log it with input_example=, some rows of its input")
+        self.record.add_model(name, name, saved.flavour, saved.has_signature)
+
+    def champion(self, name: str | None = None) -> PyFuncModel:
+        """The model that was promoted, ready to ``predict``, whatever library made it.
+
+        Which version it is, is logged as the param ``champion``. A step that takes it is not
+        unchanged when the champion changes: it needs ``"cache": False``.
+
+        Args:
+            name: of the model, as ``models`` in ``catalog.yml`` has it; not needed where there is
+                but one.
+
+        Raises:
+            ProjectError: none has been promoted yet, MLflow doesn't answer or is not installed.
+        """
+        from dsml.contract.catalog import read_catalog
+        from dsml.contract.project import find_root
+        from dsml.step import models
+
+        root = find_root(Path.cwd().resolve())
+        catalog = read_catalog(root, [])
+        chosen = models.the_model(catalog, name, "champion()")
+        model, found = models.load_champion(root, catalog, chosen)
+        alone = len(catalog.models) == 1
+        self.log_param("champion" if alone else f"champion_{chosen}", int(found.version))
+        return model
+
     def _add_picture(self, figure: Any, file: Path) -> None:
         """Add a picture of a figure of plotly; without one there is still the page."""
         try:
@@ -138,6 +211,8 @@ class Logs:
             file = file.with_name(name + suffix)
         if file.name.lower() == RECORD_FILE:
             raise ValueError(f"'{file.name}' says what has been logged; use another name")
+        if file.is_dir():
+            raise ValueError(f"a model '{file.name}' was logged before; use another name")
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
 

@@ -5,10 +5,11 @@ It is ``record.jsonl`` in the folder of the logged files, each line a JSON objec
     {"kind":"metric","name":"loss","step":3,"value":0.25,"time":"2026-03-01T12:00:00.000000+00:00"}
     {"kind":"param","name":"rows","value":1797,"time":"..."}
     {"kind":"file","name":"curve","file":"curve.png","time":"..."}
+    {"kind":"model","name":"digits","file":"digits","flavour":"sklearn","signature":true,"time":"..."}
 
 ``step`` is a whole number, ``value`` of a metric a number, or the text ``nan``, ``inf``, ``-inf``.
-A file lies in the same folder. Times are UTC in ISO 8601. Kinds that a reader doesn't know are
-passed over.
+A file lies in the same folder, and so does the folder of a model. Times are UTC in ISO 8601. Kinds
+that a reader doesn't know are passed over.
 
 A line is appended by one call of the system, the moment that it is logged: nothing is lost when
 the kernel is killed, and threads and forked processes may log at once.
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from dsml.store.manifest import Json
 
 RECORD_FILE = "record.jsonl"
-METRIC, PARAM, FILE = "metric", "param", "file"
+METRIC, PARAM, FILE, MODEL = "metric", "param", "file", "model"
 
 Echo = Callable[[str], object]
 
@@ -38,14 +39,15 @@ Echo = Callable[[str], object]
 class Record:
     """Writes the record in ``folder``; ``echo`` is told what is logged, of a curve not every point.
 
-    ``params`` and ``files`` hold what has been logged so far, ``not_finite`` the metrics that have
-    been NaN or infinite.
+    ``params``, ``files`` and ``models`` hold what has been logged so far, ``not_finite`` the
+    metrics that have been NaN or infinite.
     """
 
     def __init__(self, folder: Path, echo: Echo | None = None) -> None:
         self.folder = folder
         self.params: dict[str, Json] = {}
         self.files: dict[str, str] = {}
+        self.models: set[str] = set()
         self.not_finite: set[str] = set()
         self._echo = echo
         self._file: int | None = None
@@ -85,6 +87,11 @@ class Record:
         """Add a file that has been written to the folder."""
         put_file(self.files, name, file)
         self.add(FILE, name, file=file)
+
+    def add_model(self, name: str, folder: str, flavour: str, has_signature: bool) -> None:
+        """Add a model whose folder has been written."""
+        self.models.add(name)
+        self.add(MODEL, name, file=folder, flavour=flavour, signature=has_signature)
 
     def add(self, kind: str, name: str, **fields: Json) -> None:
         """Add anything else, with fields of its own."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from dsml.step.record import FILE, METRIC, PARAM, RECORD_FILE, put_file
-from dsml.store.manifest import Curve, Json
+from dsml.step.record import FILE, METRIC, MODEL, PARAM, RECORD_FILE, put_file
+from dsml.store.manifest import Curve, Json, LoggedModel
 
 
 class Readable(Protocol):
@@ -44,12 +44,14 @@ class Reported:
     """What a step has logged.
 
     ``points`` holds the curve of each metric, step → value in the order of the steps, with NaN and
-    infinities as text. Of a step, a fact or a file that was logged twice the last one counts.
+    infinities as text. Of a step, a fact, a file or a model that was logged twice the last one
+    counts.
     """
 
     points: dict[str, dict[int, float | str]] = field(default_factory=dict)
     params: dict[str, Json] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    models: dict[str, LoggedModel] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float | str]:
@@ -73,6 +75,10 @@ class Reported:
                 found.params[name] = entry["value"]
             elif kind == FILE:
                 put_file(found.files, name, entry["file"])
+            elif kind == MODEL:
+                found.models[name] = LoggedModel(
+                    entry["file"], entry.get("flavour", ""), bool(entry.get("signature"))
+                )
         found.points = {name: dict(sorted(curve.items())) for name, curve in found.points.items()}
         return found
 

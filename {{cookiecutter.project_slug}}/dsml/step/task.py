@@ -283,6 +283,7 @@ def manifest_of(
         metrics=reported.metrics,
         curves=reported.curves,
         files=reported.files,
+        models=reported.models,
         checks=[asdict(result) for result in checks],
         fingerprint=task.fingerprint,
         instance=address.instance,

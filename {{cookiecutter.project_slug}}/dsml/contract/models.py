@@ -1,0 +1,117 @@
+"""The models of a project that are promoted: which metric decides, and on which data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dsml.contract.declared import Keys, Reader, key, keys_of
+from dsml.contract.problem import suggest
+
+MODEL_NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]*"  # of a folder, and of a registered model in MLflow
+# The metrics that need nothing but the labels and what a model says; whether more is better.
+METRICS: Mapping[str, bool] = {
+    "accuracy": True,
+    "balanced_accuracy": True,
+    "f1": True,
+    "f1_macro": True,
+    "f1_micro": True,
+    "f1_weighted": True,
+    "precision": True,
+    "precision_macro": True,
+    "recall": True,
+    "recall_macro": True,
+    "jaccard": True,
+    "cohen_kappa": True,
+    "matthews_corrcoef": True,
+    "r2": True,
+    "explained_variance": True,
+    "mae": False,
+    "mse": False,
+    "rmse": False,
+    "mape": False,
+    "median_absolute_error": False,
+    "max_error": False,
+    "mean_pinball_loss": False,
+}
+# Of `score`: module:function.
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that notebooks log under this name, and what decides on its promotion."""
+
+    name: str
+    metric: str = key(
+        "The metric that decides: the best run is chosen by it as it was logged, and the gate "
+        "computes it on the held-out data.",
+        default="",
+    )
+    holdout: str = key(
+        "The catalog path of the held-out data, a table that the model has not been fitted to.",
+        default="",
+    )
+    target: str = key("Its column that the model is to name; the others are given.", default="")
+    higher: bool = key(
+        "Whether a higher value is better; by default as is usual for the metric.",
+        schema={"type": "boolean"},
+        default=True,
+    )
+    least: float | None = key(
+        "The value that a champion has to reach: at least, or at most where lower is better.",
+        schema={"type": ["number", "null"]},
+        default=None,
+    )
+    score: str = key(
+        "What computes the metric where it is none of the known ones: module:function, which is "
+        "given what is true and what the model says, and returns a number.",
+        default="",
+    )
+
+
+def read_model(read: Reader, name: str, value: Mapping[str, object]) -> Model:
+    """Read what ``models: {name: ...}`` says."""
+    keys = ("models", name)
+    read.known(keys, value, keys_of(Model))
+    if not re.fullmatch(MODEL_NAME, name):
+        read.report(keys, "is no name of a model", "use letters, digits, '_' and '-'", "no-name")
+    metric, score = read.text(keys, value, "metric"), read.text(keys, value, "score")
+    for needed, text in (("metric", metric), ("holdout", value.get("holdout"))):
+        if not text:
+            fix = f"write {needed}: {_EXAMPLES[needed]}"
+            read.report((*keys, needed), "is missing", fix, "no-model")
+    if score and not FUNCTION.fullmatch(score):
+        fix = "write it as module:function, such as my_package.scores:profit"
+        read.report((*keys, "score"), f"{score!r} is no function", fix, "no-score")
+    if metric and not score and metric not in METRICS:
+        fix = suggest(metric, METRICS, "name what computes it, score: module:function")
+        what = f"nothing computes the metric '{metric}'"
+        read.report((*keys, "metric"), what, fix, "unknown-metric")
+    usual = METRICS.get(metric, True) if not score else True
+    higher = read.flag(keys, value, "higher", usual)
+    if not score and metric in METRICS and higher is not usual:
+        better = "higher" if usual else "lower"
+        what = f"'{metric}' is better when it is {better}"
+        read.report((*keys, "higher"), what, "leave it out", "no-model")
+    return Model(
+        name=name,
+        metric=metric,
+        holdout=read.text(keys, value, "holdout"),
+        target=read.text(keys, value, "target", "target"),
+        higher=usual if higher is None else higher,
+        least=_least(read, keys, value),
+        score=score,
+    )
+
+
+_EXAMPLES = {"metric": "accuracy", "holdout": "stage.notebook.artefact"}
+
+
+def _least(read: Reader, keys: Keys, value: Mapping[str, object]) -> float | None:
+    least = value.get("least")
+    if least is None or (isinstance(least, int | float) and not isinstance(least, bool)):
+        return least
+    read.report((*keys, "least"), f"{least!r} is no number", "write a number", "wrong-type")
+    return None
