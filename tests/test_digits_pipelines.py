@@ -21,6 +21,7 @@ TRAINING = {
     "evaluate.accuracy",
     "summary.report",
 }
+RELEASE = {"release.gate", "release.model_card"}
 INFERENCE = {"predict.batch", "predict.counts"}
 DEADLINE = 15  # seconds that the step which hangs is given here; in the example it is a minute
 CHECK_FAILED = """\
@@ -71,7 +72,7 @@ def incoming(project, name, **changes):
 # --- what the catalog says ------------------------------------------------------------------------
 
 
-def test_training_comes_first_and_has_every_step_but_that_of_inference(digits):
+def test_training_comes_first_and_has_every_step_but_those_of_inference_and_release(digits):
     project = load_project(digits)
     steps = {
         name: set(steps_of(pipeline, project.registered))
@@ -80,11 +81,21 @@ def test_training_comes_first_and_has_every_step_but_that_of_inference(digits):
     assert project.catalog.default_pipeline == "training"
     assert steps == {
         "training": TRAINING,
-        "weekly": TRAINING,
-        "new_data": TRAINING,
+        "weekly": TRAINING | RELEASE,
+        "new_data": TRAINING | RELEASE,
         "inference": INFERENCE,
+        "release": RELEASE,
     }
+    assert set(project.registered) == TRAINING | INFERENCE | RELEASE
+
+
+def test_without_tracking_there_is_nothing_to_release(untracked):
+    project = load_project(untracked)
     assert set(project.registered) == TRAINING | INFERENCE
+    assert list(project.catalog.pipelines) == ["training", "weekly", "new_data", "inference"]
+    assert project.catalog.models == {}
+    notebook = (untracked / "stages" / "evaluate" / "accuracy.ipynb").read_text(encoding="utf-8")
+    assert "log_model" not in notebook
 
 
 def test_retraining_is_scheduled_for_monday_morning_and_new_files_start_a_run(digits):
@@ -154,16 +165,32 @@ def test_new_data_with_a_wrong_label_is_stopped_before_anything_is_trained_on_it
     arguments = [word for setting in settings for word in ("--set", setting)]
     report = dsml_run(project, "new_data", *arguments, check=False)
     assert report["steps"][0]["error"] == CHECK_FAILED.format(row=300, value=12)
-    assert set(report["not_run"]) == TRAINING - {"load.digits"}
+    assert set(report["not_run"]) == (TRAINING | RELEASE) - {"load.digits"}
     assert not list(project.glob(f"artefacts/small/*/*/{report['run_id']}/manifest.json"))
 
 
 @pytest.mark.slow
-def test_weekly_retraining_on_the_same_data_runs_no_notebook(project):
-    report = dsml_run(project, "weekly")
-    assert {step for step in TRAINING if published(project, report, step)} == TRAINING
-    assert not list(project.glob(f"artefacts/small/*/*/{report['run_id']}/**/executed.ipynb"))
-    assert {step["status"] for step in report["steps"]} <= {"passed", "unchanged"}
+def test_weekly_retraining_on_the_same_data_trains_nothing_and_worse_models_are_refused(project):
+    first = dsml_run(project, "weekly")
+    steps = TRAINING | RELEASE
+    assert {step for step in steps if published(project, first, step)} == steps
+    executed = project.glob(f"artefacts/small/*/*/{first['run_id']}/**/executed.ipynb")
+    assert {".".join(path.parts[-6:-4]) for path in executed} == RELEASE
+    assert {step["status"] for step in first["steps"]} <= {"passed", "unchanged"}
+    folder, gate = published(project, first, "release.gate")
+    assert json.loads((folder / "decision.json").read_text())["outcome"] == "promoted"
+    accuracy = gate.metrics["held_out_accuracy"]
+    _, evaluated = published(project, first, "evaluate.accuracy")
+    assert accuracy == evaluated.metrics["accuracy"]
+    few = ("--set", "train.fit.n_train=[40]")
+    again = dsml_run(project, "weekly", *few)  # it is refused, and that fails no run
+    folder, gate = published(project, again, "release.gate")
+    decision = json.loads((folder / "decision.json").read_text())
+    assert (decision["outcome"], gate.logged["decision"]) == ("refused", "refused")
+    assert (decision["version"], decision["champion"]) == (2, 1)
+    assert decision["value"] < decision["champion_value"] == accuracy
+    _, card = published(project, again, "release.model_card")
+    assert (card.logged["champion"], card.metrics["champion_accuracy"]) == (1, accuracy)
 
 
 # --- faults ---------------------------------------------------------------------------------------

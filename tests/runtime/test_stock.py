@@ -224,11 +224,12 @@ def ours(trained: Path) -> Sums:
 def executions(project: Path) -> list[tuple[StepSpec, str, dict[str, Any]]]:
     """Each notebook with the keys and the values of its instances; the mapped ones come last.
 
-    Consumers of theirs read all instances, as our runner has published them.
+    Consumers of theirs read all instances, as our runner has published them. What the stage
+    `release` writes depends on the champion that there is, so it is left out.
     """
     declared = load_project(project)
     ordered = [declared.registered[name] for name in order(declared.registered)]
-    steps = [step for step in ordered if step.function is None]
+    steps = [step for step in ordered if step.function is None and step.stage != "release"]
     plain: list[tuple[StepSpec, str, dict[str, Any]]] = [(s, "", {}) for s in steps if not s.map]
     config = declared.catalog.experiments["small"].config
     return plain + [
