@@ -35,6 +35,7 @@ from dsml.contract.catalog import (  # noqa: E402 - the runtime has to be found 
     Pipeline,
 )
 from dsml.contract.declared import keys_of  # noqa: E402
+from dsml.contract.models import MODEL_NAME, Model  # noqa: E402
 from dsml.contract.names import IDENTIFIER  # noqa: E402
 from dsml.contract.policies import Defaults  # noqa: E402
 
@@ -60,10 +61,12 @@ def schema() -> Schema:
         "project": {"type": "string"},
         "environments": _named(Environment, NAME),
         "defaults": _mapping(_properties(Defaults)),
+        "preload": _value("preload", tuple[str, ...]),
         "resources": dict(RESOURCES_SCHEMA),
         "paths": _mapping({"artefact": _pattern()}),
         "experiments": _named(Experiment, NAME),
         "pipelines": _named(Pipeline, IDENTIFIER),
+        "models": _named(Model, MODEL_NAME),
         "register": _named(Entry, ".*"),
     }
     return {

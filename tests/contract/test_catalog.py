@@ -177,8 +177,8 @@ def test_only_version_1_is_known(refused, text, message):
                 "line 2",
                 "42: no such key",
                 (
-                    "known are: defaults, environments, experiments, paths, pipelines, project, "
-                    "register, resources and 1 more"
+                    "known are: defaults, environments, experiments, models, paths, pipelines, "
+                    "preload, project and 3 more"
                 ),
             ],
         ),
@@ -245,6 +245,10 @@ def test_what_has_to_be_a_mapping_is_refused_otherwise(refused, text, message):
             ["line 3", "environments.dev.storage: 1.5 is no text"],
         ),
         (
+            "environments:\n  dev: {mlflow: true}",
+            ["line 3", "environments.dev.mlflow: True is no text"],
+        ),
+        (
             "experiments:\n  a: {description: [x]}",
             ["line 3", "experiments.a.description: ['x'] is no text"],
         ),
@@ -258,6 +262,15 @@ def test_what_has_to_be_a_mapping_is_refused_otherwise(refused, text, message):
 )
 def test_what_has_to_be_text_is_refused_otherwise(refused, text, message):
     assert refused(f"version: 1\n{text}\n") == [*message, "put it in quotes"]
+
+
+@pytest.mark.parametrize("mlflow", ["''", '" "'])
+def test_an_mlflow_that_is_named_by_nothing_is_refused(refused, mlflow):
+    assert refused(f"version: 1\nenvironments:\n  dev: {{mlflow: {mlflow}}}\n") == [
+        "line 3",
+        "environments.dev.mlflow: names no MLflow",
+        "write a folder, such as mlflow: .mlflow, or an address; or leave the key out",
+    ]
 
 
 @pytest.mark.parametrize("select", ["1", "{a: b}", "[1]", "[a, [b]]"])

@@ -22,7 +22,7 @@ FULL = """\
 version: 1
 project: digits
 environments:
-  dev: {storage: artefacts}
+  dev: {storage: artefacts, mlflow: .mlflow}
   prod: {storage: "s3://bucket/prefix"}
 paths: {artefact: "{stage}/{notebook}/{experiment}/{partition}/{run_id}/{file}"}
 experiments:
@@ -117,6 +117,9 @@ INVALID = [
             "environments: {a: x}",
             "environments: {a: {storag: x}}",
             "environments: {a: {storage: 1}}",
+            "environments: {a: {mlflow: }}",
+            "environments: {a: {mlflow: ''}}",
+            "environments: {a: {mlflow: ' '}}",
             "paths: {artifact: x}",
             "paths: []",
             "paths: {artefact: 1}",

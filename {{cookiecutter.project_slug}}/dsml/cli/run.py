@@ -12,6 +12,7 @@ from dsml.cli import cli, project_root
 from dsml.contract.project import Project, load_project
 from dsml.contract.request import RunRequest, is_each, resolve_requests
 from dsml.evidence.tracker import tracker_of
+from dsml.orchestrate.warm import warm_up
 from dsml.step.finish import leave
 from dsml.step.task import FORCE_TAG
 
@@ -51,7 +52,11 @@ def run(
 ) -> None:
     """Run a pipeline (default: the first of the catalog), or steps of it."""
     project = load_project(project_root())
-    tracker_of(project.root, project.catalog)  # it starts while Dagster is imported
+    # these two start while Dagster is imported
+    tracker_of(project.root, project.catalog)
+    named = project.catalog.pipelines.get(pipeline or project.catalog.default_pipeline)
+    if named is not None:
+        warm_up(project, named.executor)
     if from_failure is not None:
         if any((pipeline, experiment, partition, settings, select, workers, force)):
             raise click.UsageError("--from-failure goes with --json alone: the run says the rest")

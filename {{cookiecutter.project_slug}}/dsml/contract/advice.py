@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -21,6 +22,7 @@ ADVICE: Mapping[str, str] = {
     "unwritten-out": "an out that no cell writes",
     "absolute-path": "a path that only one machine has",
     "secret": "a password, token or key that is written in the code",
+    "cached-champion": "a champion that is fetched where the step may be left out as unchanged",
     "stored-outputs": "a notebook with stored outputs or execution counts",
     "unknown-ignore": "`# dsml: ignore[...]` with a name that is not in this table",
 }
@@ -32,14 +34,21 @@ _Found = tuple[Cell, Problem]
 _Ignored = Mapping[int, Collection[str]]
 
 
-def advice(notebook: Notebook, spec: StepSpec | None) -> Iterator[Problem]:
-    """The warnings about a notebook; ``spec`` is what it declares, where that could be read."""
+def advice(
+    notebook: Notebook, spec: StepSpec | None, *, is_cached: bool = False
+) -> Iterator[Problem]:
+    """The warnings about a notebook; ``spec`` is what it declares, where that could be read.
+
+    ``is_cached`` says that the step is left out where nothing has changed.
+    """
     # Looked through as a whole first: of most notebooks no cell has to be parsed.
     text = "\n".join(cell.source for cell in notebook.code)
     ignored = _ignored(notebook) if _MARK in text else {}
     # Code that is nested too deeply to be read gets no advice.
     with contextlib.suppress(RecursionError):
-        for cell, problem in _findings(notebook, text, spec, ignored):
+        found = _findings(notebook, text, spec, ignored)
+        champions = _champions(notebook) if is_cached and ".champion(" in text else iter(())
+        for cell, problem in (*found, *champions):
             if problem.name not in ignored.get(cell.number, ()):
                 yield problem
 
@@ -125,6 +134,17 @@ def _secrets(notebook: Notebook) -> Iterator[_Found]:
         if may_hold_secret(cell.source):
             for line, what in secrets(cell.source):
                 yield _found(notebook, cell, line, f"{what} is written here", fix, "secret")
+
+
+def _champions(notebook: Notebook) -> Iterator[_Found]:
+    """Champions that are fetched: no hash of the step's inputs tells that another one has come."""
+    what = "the step is left out where nothing has changed, and a new champion is no change to it"
+    for cell in notebook.code:
+        with contextlib.suppress(SyntaxError):
+            for node in ast.walk(parse(cell.source)):
+                if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "champion":
+                    fix = 'let it run each time: "cache": False, in op_parameters'
+                    yield _found(notebook, cell, node.lineno, what, fix, "cached-champion")
 
 
 def _stored_outputs(notebook: Notebook, ignored: _Ignored) -> Iterator[_Found]:

@@ -7,6 +7,7 @@ import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ import yaml
 
 from dsml.contract.cells import Json
 from dsml.contract.declared import Keys, Reader, key, keys_of
+from dsml.contract.models import Model, read_model
 from dsml.contract.names import is_identifier, to_identifier
 from dsml.contract.partitions import Partitions
 from dsml.contract.policies import Defaults, read_defaults
@@ -36,10 +38,12 @@ KEYS: Mapping[str, str] = {
     "project": "The name of the project.",
     "environments": "Where artefacts are kept; the variable DSML_ENV chooses one, by default dev.",
     "defaults": "What holds for every step that doesn't say otherwise: retries, timeout.",
+    "preload": "Modules that a kernel has imported when it starts, such as pandas (Linux only).",
     "resources": "What Python steps are given by the name of a parameter: name: module:function.",
     "paths": "Where one file of one run goes, below the storage.",
     "experiments": "Named sets of parameter values. The first is the default.",
     "pipelines": "Named selections of steps, each a job in Dagster. The first is the default.",
+    "models": "The models that are promoted: which metric decides, and on which held-out data.",
     "register": "The steps, with what they read and write. Kept by `dsml register`.",
 }
 ARTEFACT = (
@@ -67,7 +71,10 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Environment:
-    """Where artefacts go; ``storage`` is a folder relative to the project, or a URL."""
+    """Where artefacts go; ``storage`` is a folder relative to the project, or a URL.
+
+    ``mlflow`` likewise is a folder, or the tracking URI of an MLflow; empty: nothing is tracked.
+    """
 
     name: str
     storage: str = key(
@@ -78,6 +85,12 @@ class Environment:
         "Resources that stand in for those of the same names, such as fakes for tests.",
         schema=RESOURCES_SCHEMA,
         default_factory=dict,
+    )
+    mlflow: str = key(
+        "The MLflow that tracks runs and keeps models: a folder, relative to this file, or the "
+        "address of a server. Without it nothing is tracked.",
+        schema={"type": "string", "pattern": r"\S"},
+        default="",
     )
 
 
@@ -130,9 +143,11 @@ class Catalog:
     environments: Mapping[str, Environment] = field(default_factory=dict)
     artefact_pattern: str = DEFAULT_PATTERN
     defaults: Defaults = field(default_factory=Defaults)
+    preload: tuple[str, ...] = ()
     resources: Mapping[str, str] = field(default_factory=dict)
     experiments: Mapping[str, Experiment] = field(default_factory=dict)
     pipelines: Mapping[str, Pipeline] = field(default_factory=dict)
+    models: Mapping[str, Model] = field(default_factory=dict)
     register: Mapping[str, Entry] = field(default_factory=dict)
     document: YamlDocument = field(default_factory=lambda: YamlDocument({}))
 
@@ -240,9 +255,11 @@ class _Reader:
             environments=self._named("environments", top, self._environment, ("dev",)),
             artefact_pattern=self._pattern(top),
             defaults=read_defaults(self._read, ("defaults",), top.get("defaults")),
+            preload=self._preload(top),
             resources=self._resources((), top),
             experiments=self._named("experiments", top, self._experiment, ("baseline",)),
             pipelines=self._named("pipelines", top, self._pipeline, ("all",)),
+            models=self._named("models", top, partial(read_model, self._read)),
             register=self._named("register", top, self._entry),
             document=self._document,
         )
@@ -276,7 +293,11 @@ class _Reader:
         keys = ("environments", name)
         self._read.known(keys, value, keys_of(Environment))
         storage = self._read.text(keys, value, "storage", "artefacts")
-        return Environment(name, storage, self._resources(keys, value))
+        mlflow = self._read.text(keys, value, "mlflow")
+        if "mlflow" in value and isinstance(value["mlflow"], str) and not mlflow.strip():
+            fix = "write a folder, such as mlflow: .mlflow, or an address; or leave the key out"
+            self._problem((*keys, "mlflow"), "names no MLflow", fix, "no-mlflow")
+        return Environment(name, storage, self._resources(keys, value), mlflow.strip())
 
     def _experiment(self, name: str, value: dict[str, Any]) -> Experiment:
         keys = ("experiments", name)
@@ -312,6 +333,14 @@ class _Reader:
             read_partitions(read, (*keys, "partitions"), value.get("partitions")),
             steps,
         )
+
+    def _preload(self, top: Mapping[str, Any]) -> tuple[str, ...]:
+        found = self._read.texts((), top, "preload")
+        for name in found:
+            if not all(map(str.isidentifier, name.split("."))):
+                fix = "name it as an import does: pandas, or sklearn.svm"
+                self._problem(("preload",), f"{name!r} is no module", fix, "no-module")
+        return found
 
     def _resources(self, keys: Keys, value: Mapping[str, Any]) -> dict[str, str]:
         keys = (*keys, "resources")

@@ -36,7 +36,7 @@ class Interface:
     written. ``map`` holds the values of the parameters for which it is run once each, or the
     artefact that lists them. ``retries`` and ``timeout`` (seconds) are None where the catalog's
     defaults hold. ``checks`` maps outs to what they have to hold. ``pool`` is Dagster's limit for
-    something scarce.
+    something scarce. ``report`` says that the executed notebook is a report for readers.
     """
 
     description: str = ""
@@ -51,6 +51,7 @@ class Interface:
     checks: Mapping[str, Check] = field(default_factory=dict)
     pool: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    report: bool = False
 
 
 def parts_of(interface: Interface) -> dict[str, Any]:
@@ -79,6 +80,7 @@ def read_interface(report: Report, declared: Mapping[str, Json]) -> Interface:
         checks=read_checks(read, declared, outs),
         pool=read.text((), declared, "pool"),
         tags=reader.names("tags", declared.get("tags", {}), identifiers=False),
+        report=bool(read.flag((), declared, "report", default=False)),
     )
 
 

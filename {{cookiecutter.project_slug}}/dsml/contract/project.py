@@ -14,6 +14,7 @@ from dsml.contract.cells import Notebook, read_notebook
 from dsml.contract.check_schema import schema_problems
 from dsml.contract.engines import engine_problems
 from dsml.contract.graph import graph_problems
+from dsml.contract.model_problems import model_problems
 from dsml.contract.modules import Modules
 from dsml.contract.names import is_identifier, to_identifier
 from dsml.contract.pair import is_text_notebook, pair_problem
@@ -142,6 +143,7 @@ def read_project(root: Path, *, advise: bool = False) -> Project:
     problems += partition_problems(catalog, steps)
     problems += resource_problems(root, catalog, steps)
     problems += engine_problems(catalog, registered(catalog, steps))
+    problems += model_problems(root, catalog, steps, unread)
     return Project(root, catalog, tuple(paths), steps, tuple(problems))
 
 
@@ -223,9 +225,11 @@ def _read_function(
     found = files.read(path)
     if found is None:
         return None
+    step = declared_step(found, problems)
     if advise:
-        problems += advice(Notebook(path, (found.script,)), None)
-    return declared_step(found, problems)
+        is_cached = step is not None and step.is_cached
+        problems += advice(Notebook(path, (found.script,)), None, is_cached=is_cached)
+    return step
 
 
 def _read_step(
@@ -242,7 +246,7 @@ def _read_step(
         paired = pair_problem(notebook, file)
         problems += [paired] if paired else []
     if advise:
-        problems += advice(notebook, spec)
+        problems += advice(notebook, spec, is_cached=spec is not None and spec.is_cached)
     return spec
 
 

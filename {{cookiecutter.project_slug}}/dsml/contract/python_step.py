@@ -321,6 +321,9 @@ def with_function(spec: StepSpec, found: PythonFile, report: Report) -> StepSpec
     if signature is None:
         return None
     _check_signature(report, found.path, signature, spec)
+    if spec.report:
+        what = "a Python step has no texts and figures that readers could be shown"
+        report(("report",), what, "make it a notebook", "no-report")
     check_map(report, spec.map, signature.parameters, PARAMETER_FIX)
     return replace(
         spec,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from dsml.contract.catalog import Catalog
@@ -57,7 +58,32 @@ def _lacking(catalog: Catalog, step: StepSpec) -> Iterator[Problem]:
 
 
 def _finding(root: Path, factory: str) -> Finding | None:
+    found = _definition(root, factory)
+    if not isinstance(found, _Definition):
+        return found
+    needed = _needed(found.node)
+    if needed:
+        what = f"{factory.partition(':')[2]} in {found.path} takes {', '.join(needed)}"
+        return what, f"it is called with nothing but {CONTEXT}: give them defaults"
+    return None
+
+
+def finding_of(root: Path, function: str) -> Finding | None:
     """What is wrong with ``module:function``; a module from outside of the project is trusted."""
+    found = _definition(root, function)
+    return None if isinstance(found, _Definition) else found
+
+
+@dataclass(frozen=True)
+class _Definition:
+    """What defines a function of the project, where that can be told, in which file."""
+
+    node: ast.AST | None
+    path: str
+
+
+def _definition(root: Path, factory: str) -> _Definition | Finding | None:
+    """What defines ``module:function``, or what is wrong; None: it is not the project's."""
     module, _, name = factory.partition(":")
     top = root / module.partition(".")[0]
     if not (top.is_dir() or top.with_suffix(".py").is_file()):
@@ -76,11 +102,7 @@ def _finding(root: Path, factory: str) -> Finding | None:
     defined = dict(_definitions(tree))
     if name not in defined and _ANY not in defined:
         return f"{shown} defines no '{name}'", suggest(name, defined)
-    needed = _needed(defined.get(name))
-    if needed:
-        what = f"{name} in {shown} takes {', '.join(needed)}"
-        return what, f"it is called with nothing but {CONTEXT}: give them defaults"
-    return None
+    return _Definition(defined.get(name), shown)
 
 
 def _definitions(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:

@@ -41,6 +41,7 @@ KEYS = (
     "checks",
     "pool",
     "tags",
+    "report",
     CONFIG_SCHEMA,
 )
 

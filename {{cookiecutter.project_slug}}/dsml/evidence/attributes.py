@@ -85,6 +85,9 @@ def given_and_made(store: Store, tried: Tried) -> Pairs:
     for name, file in logged.files.items() if attempt.ended else ():
         yield f"dsml.file.{name}.file", file
         yield f"dsml.file.{name}.path", _kept(store, attempt, f"{LOGGED_FOLDER}/{file}")
+    for name, model in logged.models.items() if attempt.ended else ():
+        yield f"dsml.model.{name}.flavour", model.flavour
+        yield f"dsml.model.{name}.path", _kept(store, attempt, f"{LOGGED_FOLDER}/{model.folder}")
 
 
 def _kept(store: Store, attempt: Attempt, file: str) -> str:

@@ -19,7 +19,7 @@ from dsml.step.reported import Readable, Reported, entries
 from dsml.step.spans import SPANS_FILE, Span
 from dsml.step.task import LOGGED_FOLDER
 from dsml.store import Attempt, Manifest, Store
-from dsml.store.manifest import ATTEMPT_FILE, Json
+from dsml.store.manifest import ATTEMPT_FILE, Json, LoggedModel
 from dsml.store.runs import CACHED, RUNNING, RunRecord, noted, read_run
 
 PASSED, KILLED = "passed", "killed"
@@ -30,11 +30,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Logged:
-    """What a notebook has logged: the last value of each metric, facts, names of files."""
+    """What a notebook has logged: the last value of each metric, facts, files, models."""
 
     metrics: Mapping[str, float | str]
     params: Mapping[str, Json]
     files: Mapping[str, str]
+    models: Mapping[str, LoggedModel]
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,10 @@ def _read(store: Store, path: UPath, of_run: str) -> Tried:
     manifest = store.manifest(known.address) if outcome in (PASSED, CACHED) else None
     folder = _Evidence(store, known)
     if manifest is not None:
-        logged = Logged(manifest.metrics, manifest.logged, manifest.files)
+        logged = Logged(manifest.metrics, manifest.logged, manifest.files, manifest.models)
     else:
         found = Reported.of(entries(folder.file(f"{LOGGED_FOLDER}/{RECORD_FILE}")))
-        logged = Logged(found.metrics, found.params, found.files)
+        logged = Logged(found.metrics, found.params, found.files, found.models)
     return Tried(
         attempt=known,
         outcome=outcome,

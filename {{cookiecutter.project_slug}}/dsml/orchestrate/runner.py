@@ -5,7 +5,6 @@ Knows nothing of Dagster: the connection to the kernel and the log are handed in
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -16,17 +15,19 @@ from types import FrameType
 from typing import Protocol
 
 from dsml.contract.problem import Problem, ProjectError, Where
+from dsml.evidence.site.notebooks import report_page
 from dsml.orchestrate.cancelling import check_cancelled
 from dsml.orchestrate.executed import prepare, write_html
 from dsml.orchestrate.kernel import Execution
+from dsml.orchestrate.warm import kernel_env
 from dsml.step.checks import judge, run_checks
 from dsml.step.context import Setting
 from dsml.step.facts import now
 from dsml.step.reported import Reported
 from dsml.step.spans import TRACEPARENT, traceparent
 from dsml.step.task import Observed, Task, manifest_of, measure_outs, record_of, setting_of
-from dsml.store import Manifest, Staging
-from dsml.store.manifest import ATTEMPTS_FOLDER, HTML_FILE, LOG_FILE, NOTEBOOK_FILE
+from dsml.store import Manifest, Staging, StepRun
+from dsml.store.manifest import ATTEMPTS_FOLDER, HTML_FILE, LOG_FILE, NOTEBOOK_FILE, REPORT_FILE
 from dsml.store.runs import RUNNING, note
 
 CANCELLED = "the run was cancelled"
@@ -161,12 +162,8 @@ def _execute(
         where = Where(task.step.path, failure.cell, None, failure.line)
         fix = f"look at the executed notebook: {task.kept(task.number, NOTEBOOK_FILE)}"
         raise ProjectError([Problem(where, failure.error, fix, "failed")])
-
-
-def kernel_env(root: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """The kernel imports the project's own packages, installed or not."""
-    paths = [str(root), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, **env, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    if task.step.report:
+        _write_report(execution, task.address, staging.evidence / REPORT_FILE, log)
 
 
 def _watch(execution: Execution, file: Path, timeout: float | None, log: Log) -> None:
@@ -206,3 +203,10 @@ def _write_html(execution: Execution, file: Path, log: Log) -> None:
         write_html(execution.notebook, file)
     except Exception as error:  # the notebook itself is kept, and the step is what counts
         log.warning(f"the executed notebook could not be written as HTML: {error}")
+
+
+def _write_report(execution: Execution, address: StepRun, file: Path, log: Log) -> None:
+    try:
+        file.write_text(report_page(execution.notebook, address), encoding="utf-8")
+    except Exception as error:  # as above
+        log.warning(f"the report for readers could not be written: {error}")

@@ -21,6 +21,7 @@ ATTEMPTS_FOLDER = "attempts"
 # What is kept of every attempt, beside its record.
 NOTEBOOK_FILE = "executed.ipynb"
 HTML_FILE = "executed.html"
+REPORT_FILE = "report.html"  # of a step that is marked as a report for readers
 LOG_FILE = "log.txt"
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -111,6 +112,18 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class LoggedModel:
+    """A model that was logged: its folder below ``logged``, MLflow's name for its kind.
+
+    ``signature`` says whether it is known what the model takes and gives.
+    """
+
+    folder: str
+    flavour: str = ""
+    signature: bool = False
+
+
+@dataclass(frozen=True)
 class InstanceRun:
     """An instance of a mapped step: its parameters, and the run that has its files."""
 
@@ -145,11 +158,11 @@ class Manifest:
     ``executed`` is the executed notebook's path below the run's folder. ``logged`` holds the facts
     that were logged, ``metrics`` the value of each metric at its last step, as text where it is
     NaN or infinite, ``curves`` those that have more points, ``files`` the files' names in the
-    attempt's folder ``logged``. ``checks`` is what came out of the checks on the outs,
-    ``fingerprint`` the sha256 of all that the outputs depend on. ``cached`` names the run that has
-    the files, where an equal fingerprint made it needless to run the step. Of a mapped step
-    ``instances`` holds the run of each instance; each has a manifest of its own, which names its
-    ``instance``.
+    attempt's folder ``logged``, ``models`` the models in it. ``checks`` is what came out of the
+    checks on the outs, ``fingerprint`` the sha256 of all that the outputs depend on. ``cached``
+    names the run that has the files, where an equal fingerprint made it needless to run the step.
+    Of a mapped step ``instances`` holds the run of each instance; each has a manifest of its own,
+    which names its ``instance``.
     """
 
     step: str
@@ -175,6 +188,7 @@ class Manifest:
     cached: str = ""
     instance: str | None = None
     instances: Mapping[str, InstanceRun] | None = None
+    models: Mapping[str, LoggedModel] = field(default_factory=dict)
     version: int = VERSION
 
     @property
@@ -197,6 +211,7 @@ class Manifest:
         known = _known(cls, text)
         known["outputs"] = {name: Output.from_dict(v) for name, v in known["outputs"].items()}
         known["curves"] = {n: Curve(**v) for n, v in known.get("curves", {}).items()}
+        known["models"] = {n: LoggedModel(**v) for n, v in known.get("models", {}).items()}
         if known.get("instances") is not None:
             known["instances"] = {k: InstanceRun(**v) for k, v in known["instances"].items()}
         return cls(**known)

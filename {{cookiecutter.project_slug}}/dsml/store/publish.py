@@ -37,6 +37,7 @@ _INPUTS_FOLDER = ".inputs"
 _READ_ONLY = 0o444
 # One thread of a process copies a remote file, others that want it wait.
 _FETCHING: dict[Path, threading.Lock] = {}
+_IN_MODELS = 2  # so deep are the files of a logged model: logged/<model>/<file>
 _TRIES = 20  # to make a folder that others are removing
 
 
@@ -235,8 +236,9 @@ class Store:
     def keep_attempt(self, address: StepRun, staging: Staging, record: Attempt) -> None:
         """Keep what an attempt left behind; its record last."""
         for file in sorted(staging.evidence.rglob("*")):
-            if file.is_file() and not file.name.startswith("."):
-                name = file.relative_to(staging.evidence).as_posix()
+            name = file.relative_to(staging.evidence).as_posix()
+            half_written = file.name.startswith(".") and name.count("/") < _IN_MODELS
+            if file.is_file() and not half_written:
                 self._move(file, self.attempt_path(address, record.number, name))
         record_file = self.attempt_path(address, record.number, ATTEMPT_FILE)
         self.write(record_file, record.to_json())
