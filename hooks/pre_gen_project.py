@@ -39,21 +39,27 @@ LONGEST_STAGE = 50
 LONGEST_SHOWN = 120  # characters of a value in a message
 
 # Folders and modules of a generated project, and folders that its .gitignore hides.
+# fmt: off
 OWN_NAMES = frozenset(
-    {"artefacts", "build", "dag", "data", "deploy", "dist", "docs", "dsml", "stages", "tests"}
+    {
+        "artefacts", "build", "dag", "dashboard", "data", "deploy", "dist", "docs", "dsml", "site",
+        "stages", "tests",
+    }
 )
+# fmt: on
 # Import names and distribution names of everything that a generated project installs directly, and
 # of the packages whose shadowing would be the least obvious. A test compares it with
 # pyproject.toml.
 # fmt: off
 DEPENDENCIES = frozenset({
     "click", "dagster", "dagster_pipes", "dagster_shared", "dagster_webserver", "dagstermill",
-    "fsspec", "ipykernel", "ipython", "joblib", "jupyter", "jupyter_client", "jupyterlab",
-    "jupytext", "matplotlib", "mypy", "nbclient", "nbconvert", "nbformat", "nbmake",
+    "fsspec", "ipykernel", "ipython", "jinja2", "joblib", "jupyter", "jupyter_client", "jupyterlab",
+    "jupytext", "matplotlib", "mlflow", "mypy", "nbclient", "nbconvert", "nbformat", "nbmake",
     "nbstripout", "notebook", "numpy", "opentelemetry", "opentelemetry_sdk", "pandas",
     "pandas_stubs", "pandera", "papermill", "pip", "pre_commit", "pre_commit_hooks", "psutil",
     "pyarrow", "pytest", "pytest_xdist", "pyyaml", "rich", "ruff", "scikit_learn", "setuptools",
-    "sklearn", "types_pyyaml", "universal_pathlib", "upath", "uv", "wheel", "xdist", "yaml",
+    "sklearn", "streamlit", "types_pyyaml", "universal_pathlib", "upath", "uv", "wheel", "xdist",
+    "yaml",
 })
 # fmt: on
 WINDOWS_RESERVED = frozenset(
@@ -126,6 +132,7 @@ def find_refusals(answers: dict[str, Any]) -> list[Refusal]:
         *check_package(answers["package_name"]),
         *check_text("author_name", answers["author_name"], "Ada Lovelace"),
         *check_email(answers["author_email"]),
+        *check_dashboard(answers["dashboard"], answers["tracking"]),
     ]
     if answers["example"] == "empty":
         found += check_stages(answers["stages"])
@@ -190,6 +197,14 @@ def check_email(value: str) -> list[Refusal]:
     text = [refusal._replace(example=example) for refusal in check_text(key, value, example)]
     rule = "must be an e-mail address such as name@host.org, or stay empty"
     return text or ([] if is_email(value) else [Refusal(key, value, rule, example)])
+
+
+def check_dashboard(value: str, tracking: str) -> list[Refusal]:
+    """Check that a dashboard has something to show: the champion, which MLflow keeps."""
+    if value == "none" or tracking == "mlflow":
+        return []
+    rule = f"must be none where tracking is {tracking}: it shows the champion, which MLflow keeps"
+    return [Refusal("dashboard", value, rule, "none")]
 
 
 def check_stages(value: str) -> list[Refusal]:

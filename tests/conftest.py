@@ -113,6 +113,18 @@ def empty(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(template, tmp_path_factory.mktemp("empty"), answers)
 
 
+@pytest.fixture(scope="session")
+def dashboard(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default project with a dashboard, shared like `digits`."""
+    return make(template, tmp_path_factory.mktemp("dashboard"), {"dashboard": "streamlit"})
+
+
+@pytest.fixture(scope="session")
+def untracked(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default project without MLflow, shared like `digits`."""
+    return make(template, tmp_path_factory.mktemp("untracked"), {"tracking": "none"})
+
+
 @pytest.fixture
 def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
     """Copy a shared project into this test's folder, which has a space in its name."""

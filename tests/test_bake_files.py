@@ -44,6 +44,7 @@ PAGES = (
     "notification",
     "partitions",
     "python_steps",
+    "report",
     "reproducing",
     "resuming",
     "retries",
@@ -70,10 +71,14 @@ DIGITS = {
     "stages/predict/batch.ipynb",
     "stages/predict/counts.py",
     "stages/prepare/split.ipynb",
+    "stages/release/gate.ipynb",
+    "stages/release/model_card.ipynb",
     "stages/summary/report.ipynb",
     "stages/train/fit.ipynb",
     "tests/test_digits.py",
 }
+TRACKING = {"docs/models.md", "docs/tracking.md"}
+DASHBOARD = {".streamlit/config.toml", "dashboard/app.py", "docs/dashboard.md"}
 STARTERS = {f"stages/{stage}/main.ipynb" for stage in ("load", "prepare", "train", "evaluate")}
 
 HOSTILE = [
@@ -124,14 +129,45 @@ def parsed(project):
 def test_the_digits_example_has_exactly_these_files(digits):
     package = {f"digits_demo/{name}" for name in PACKAGE}
     own = {name for name in files_of(digits) if not name.startswith("dsml/")}
-    assert own == SHELL | package | DIGITS | {"LICENSE"}
+    assert own == SHELL | TRACKING | package | DIGITS | {"LICENSE"}
 
 
 def test_the_empty_example_has_exactly_these_files(empty):
     package = {f"empty_demo/{name}" for name in PACKAGE}
     own = {name for name in files_of(empty) if not name.startswith("dsml/")}
-    assert own == SHELL | package | STARTERS | {"LICENSE"}
+    assert own == SHELL | TRACKING | package | STARTERS | {"LICENSE"}
     assert not (empty / "data").exists()
+
+
+def test_a_dashboard_adds_exactly_these_files(digits, dashboard):
+    assert files_of(dashboard) - files_of(digits) == DASHBOARD
+
+
+def test_without_tracking_no_file_of_the_shell_speaks_of_mlflow(untracked):
+    own = {name for name in files_of(untracked) if not name.startswith("dsml/")}
+    named = {name for name in own if "mlflow" in read(untracked, name).lower()}
+    # The checker of types is told not to look for it in the runtime, which is always copied whole.
+    assert named == {"pyproject.toml"}
+    metadata = tomllib.loads(read(untracked, "pyproject.toml"))
+    assert "mlflow" not in str(metadata["project"])
+    assert yaml.safe_load(read(untracked, "catalog.yml"))["environments"] == {
+        "dev": {"storage": "artefacts"}
+    }
+
+
+def test_with_tracking_its_folder_is_hidden_from_git_and_from_updates(digits):
+    environments = yaml.safe_load(read(digits, "catalog.yml"))["environments"]
+    assert environments == {"dev": {"storage": "artefacts", "mlflow": ".mlflow"}}
+    assert "/.mlflow/" in read(digits, ".gitignore").splitlines()
+    metadata = tomllib.loads(read(digits, "pyproject.toml"))
+    assert ".mlflow" in metadata["tool"]["cruft"]["skip"]
+    assert any(name.startswith("mlflow>=") for name in metadata["project"]["dependencies"])
+
+
+def test_only_a_project_with_a_dashboard_speaks_of_streamlit(digits, dashboard):
+    assert "streamlit>=" in read(dashboard, "pyproject.toml")
+    own = {name for name in files_of(digits) if not name.startswith("dsml/")}
+    assert [name for name in own if "streamlit" in read(digits, name).lower()] == []
 
 
 def test_the_runtime_is_copied_whole_and_byte_for_byte(digits):

@@ -17,13 +17,13 @@ BASH = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # --- style, types, hooks --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("example", ["digits", "empty"])
+@pytest.mark.parametrize("example", ["digits", "empty", "dashboard", "untracked"])
 def test_a_fresh_project_passes_its_own_linter(example, request, run):
     project = request.getfixturevalue(example)
     run("ruff", "check", "--no-cache", cwd=project)
 
 
-@pytest.mark.parametrize("example", ["digits", "empty"])
+@pytest.mark.parametrize("example", ["digits", "empty", "dashboard", "untracked"])
 def test_formatting_a_fresh_project_changes_nothing(example, request, run):
     project = request.getfixturevalue(example)
     run("ruff", "format", "--check", "--no-cache", cwd=project)
@@ -35,7 +35,7 @@ def test_the_order_of_imports_does_not_depend_on_the_name_of_the_package(package
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", ["digits", "empty"])
+@pytest.mark.parametrize("example", ["dashboard", "empty", "untracked"])
 def test_a_fresh_project_passes_the_strict_type_checker(example, request, copy_of, run):
     run("mypy", cwd=copy_of(request.getfixturevalue(example)))
 
@@ -97,20 +97,24 @@ def test_make_without_a_target_lists_every_target_in_columns(digits, run):
     assert len(starts) == 1
 
 
-def test_every_target_is_declared_to_be_no_file(digits):
-    text = (digits / "Makefile").read_text(encoding="utf-8")
+@pytest.mark.parametrize("example", ["digits", "dashboard", "untracked"])
+def test_every_target_is_declared_to_be_no_file(example, request):
+    makefile = request.getfixturevalue(example) / "Makefile"
+    text = makefile.read_text(encoding="utf-8")
     phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split()
-    assert set(phony) == targets(digits / "Makefile")
+    assert set(phony) == targets(makefile)
 
 
-def test_the_readme_explains_every_target_and_its_equivalent_without_make(digits):
+@pytest.mark.parametrize("example", ["digits", "dashboard", "untracked"])
+def test_the_readme_explains_every_target_and_its_equivalent_without_make(example, request):
+    project = request.getfixturevalue(example)
     table = re.findall(
         r"^\| `make ([a-z]+)[^|]*\| ([^|]*)\|",
-        (digits / "README.md").read_text(encoding="utf-8"),
+        (project / "README.md").read_text(encoding="utf-8"),
         re.MULTILINE,
     )
     explained = {target: equivalent.strip() for target, equivalent in table}
-    assert set(explained) == targets(digits / "Makefile") - {"help"}
+    assert set(explained) == targets(project / "Makefile") - {"help"}
     assert [target for target, equivalent in explained.items() if not equivalent] == ["clean"]
 
 
@@ -166,6 +170,49 @@ def test_make_trace_passes_on_what_it_is_given(given, arguments, digits, install
     assert run("make", "trace", *given, cwd=project).stdout.strip() == arguments
 
 
+@pytest.mark.parametrize(
+    ("target", "given", "arguments"),
+    [
+        ("promote", [], "promote"),
+        ("promote", ["model=m", "metric=f1", "run=a b"], "promote m --metric f1 --run a b"),
+        ("promote", ["experiment=wide", "dry=1"], "promote --experiment wide --dry-run"),
+        ("promote", ["to=2"], "promote --to 2"),
+        ("serve", [], "serve"),
+        ("serve", ["model=m", "port=5002"], "serve m --port 5002"),
+    ],
+)
+def test_make_promote_and_serve_pass_on_what_they_are_given(
+    target, given, arguments, digits, installed, run
+):
+    project = installed(digits)
+    (project / ".venv" / "bin" / "dsml").write_text('#!/bin/sh\necho "$@"\n')
+    assert run("make", target, *given, cwd=project).stdout.strip() == arguments
+
+
+def test_the_targets_of_a_part_are_there_where_it_was_chosen(digits, dashboard, untracked):
+    tracking = {"mlflow", "promote", "serve", "sync"}
+    assert targets(digits / "Makefile") - targets(untracked / "Makefile") == tracking
+    assert targets(dashboard / "Makefile") - targets(digits / "Makefile") == {"dashboard"}
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments"),
+    [
+        (["mlflow"], "mlflow"),
+        (["mlflow", "port=5055"], "mlflow --port 5055"),
+        (["dashboard"], "dashboard"),
+        (["dashboard", "port=8600"], "dashboard --port 8600"),
+        (["sync", "run=3f"], "sync 3f"),
+    ],
+)
+def test_each_server_has_a_port_of_its_own_unless_one_is_given(
+    given, arguments, dashboard, installed, run
+):
+    project = installed(dashboard)
+    (project / ".venv" / "bin" / "dsml").write_text('#!/bin/sh\necho "$@"\n')
+    assert run("make", *given, cwd=project).stdout.strip() == arguments
+
+
 def test_make_gives_every_command_the_dagster_home_of_the_project(digits, installed, run):
     project = installed(digits)
     (project / ".venv" / "bin" / "dsml").write_text('#!/bin/sh\necho "$DAGSTER_HOME"\n')
@@ -217,7 +264,7 @@ def test_a_fresh_project_passes_its_own_tests(example, request, installed, run):
 # --- READMEs --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", [TEMPLATE, "digits", "empty"])
+@pytest.mark.parametrize("where", [TEMPLATE, "digits", "empty", "dashboard", "untracked"])
 def test_every_link_to_a_file_leads_somewhere(where, request):
     root = request.getfixturevalue(where) if isinstance(where, str) else where
     for page in (root / "README.md", *root.glob("docs/*.md")):
@@ -260,7 +307,7 @@ def commands_of(project):
     return re.findall(r"^\| `make ([^`]*)` \| `uv run dsml ([^`]*)` \|", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("example", ["digits", "empty"])
+@pytest.mark.parametrize("example", ["dashboard", "empty"])
 def test_a_command_with_make_is_the_same_as_without(example, request, installed, run):
     project = installed(request.getfixturevalue(example))
     rows = commands_of(project)

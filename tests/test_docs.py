@@ -22,7 +22,7 @@ from dsml.contract.problem import Problem, Where, render
 from dsml.contract.spec import KEYS, check_keys
 from dsml.contract.yaml_lines import load_yaml
 
-EXAMPLES = ["digits", "empty"]
+EXAMPLES = ["digits", "empty", "dashboard", "untracked"]
 SHELL = {"cp", "export"}  # what stands in a block beside the commands of the project
 CHEAP = re.compile(r"make (help|check|schedules)\b|uv run dsml (check|runs|schedules|notify$)")
 INLINE = re.compile(r"(?<!`)`((?:uv run )?dsml [^`]+|make [^`]+)`(?!`)")

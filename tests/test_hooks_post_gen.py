@@ -92,7 +92,7 @@ def break_a_notebook(template):
 def test_the_register_holds_every_notebook_of_the_example(digits):
     catalog = (digits / "catalog.yml").read_text(encoding="utf-8")
     notebooks = [path.relative_to(digits).as_posix() for path in digits.glob("stages/*/*.ipynb")]
-    assert len(notebooks) == 7
+    assert len(notebooks) == 9
     assert all(f"path: {notebook}" in catalog for notebook in notebooks)
 
 
@@ -130,7 +130,7 @@ def test_caches_of_a_working_copy_of_the_template_do_not_come_along(tmp_path, ge
 
 def test_the_summary_names_the_steps_and_the_next_three_commands(generate):
     said = generate().stdout
-    assert "digits_demo: 8 steps, checked and registered in catalog.yml." in said
+    assert "digits_demo: 10 steps, checked and registered in catalog.yml." in said
     commands = [line.split("#")[0].strip() for line in said[said.index("Next:") :].splitlines()[1:]]
     assert commands == ["cd digits_demo", "make run", "make dagit"]
 

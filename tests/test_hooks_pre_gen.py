@@ -31,6 +31,8 @@ GOOD: dict[str, Any] = {
     "author_email": "",
     "license": "MIT",
     "python_version": "3.11",
+    "tracking": "mlflow",
+    "dashboard": "none",
     "stages": "load, train",
 }
 
@@ -111,15 +113,15 @@ def test_a_package_name_that_cannot_be_imported_is_refused_with_its_rule(package
     assert [refusal.rule for refusal in refused(package_name=package)] == [what]
 
 
-def test_every_dependency_of_a_project_is_a_refused_package_name(digits):
-    project = tomllib.loads((digits / "pyproject.toml").read_text(encoding="utf-8"))
+def test_every_dependency_of_a_project_is_a_refused_package_name(dashboard):
+    project = tomllib.loads((dashboard / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
     names = {re.match(r"[\w-]+", requirement)[0] for requirement in wanted}
     assert {name.lower().replace("-", "_") for name in names} <= hook.DEPENDENCIES
 
 
-def test_every_top_level_name_of_a_project_is_a_refused_package_name(digits):
-    own = {path.stem for path in digits.iterdir() if not path.name.startswith(".")}
+def test_every_top_level_name_of_a_project_is_a_refused_package_name(dashboard):
+    own = {path.stem for path in dashboard.iterdir() if not path.name.startswith(".")}
     importable = {name for name in own if name.isidentifier() and name.islower()} - {
         "digits_demo",
         "catalog",
@@ -199,6 +201,24 @@ def test_the_stages_do_not_matter_to_an_example_that_has_its_own():
 
 def test_a_trailing_comma_after_the_stages_does_no_harm():
     assert refused(example="empty", stages="load, train,") == []
+
+
+def test_a_dashboard_without_the_champion_that_mlflow_keeps_is_refused():
+    assert refused(dashboard="streamlit", tracking="none") == [
+        hook.Refusal(
+            "dashboard",
+            "streamlit",
+            "must be none where tracking is none: it shows the champion, which MLflow keeps",
+            "none",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tracking", "dashboard"), [("mlflow", "none"), ("mlflow", "streamlit"), ("none", "none")]
+)
+def test_every_other_pair_of_tracking_and_dashboard_passes(tracking, dashboard):
+    assert refused(tracking=tracking, dashboard=dashboard) == []
 
 
 ANY_TEXT = st.text(max_size=120)

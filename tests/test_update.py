@@ -34,7 +34,12 @@ SINCE = [
 ]
 ADDED_SINCE = "dsml/orchestrate/preview.py"
 REMOVED_SINCE = "dsml/contract/forgotten.py"
-OUTPUTS = ("artefacts/baseline/model.joblib", ".dagster/storage/run.db", ".venv/bin/tool")
+OUTPUTS = (
+    "artefacts/baseline/model.joblib",
+    ".dagster/storage/run.db",
+    ".mlflow/mlflow.db",
+    ".venv/bin/tool",
+)
 
 
 def edit(file, old, new):

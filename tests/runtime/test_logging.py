@@ -145,7 +145,7 @@ def test_threads_may_log_at_once(context, reported):
 def test_a_line_that_was_cut_off_is_passed_over(context, folder, reported):
     context.log_metric("loss", 1, step=1)
     with (folder / "record.jsonl").open("ab") as stream:
-        stream.write(b'{"kind":"metric","name":"lo\n{"kind":"model","name":"new"}\n')
+        stream.write(b'{"kind":"metric","name":"lo\n{"kind":"later","name":"new"}\n')
     context.log_metric("loss", 2, step=2)
     assert reported().points == {"loss": {1: 1.0, 2: 2.0}}
 

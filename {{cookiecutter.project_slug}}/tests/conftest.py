@@ -15,7 +15,7 @@ def left_out(folder: str, names: Iterable[str]) -> set[str]:
     if Path(folder) == ROOT / ".dagster":
         return set(names) - {"dagster.yaml"}
     hidden = {name for name in names if name.startswith(".")} - {".dagster"}
-    at_the_top = {"artefacts", "build", "dist"} if Path(folder) == ROOT else set()
+    at_the_top = {"artefacts", "build", "dist", "site"} if Path(folder) == ROOT else set()
     return hidden | at_the_top | {"__pycache__"}
 
 
