@@ -218,7 +218,7 @@ def test_without_mlflow_it_is_told_what_to_install(context, fitted, monkeypatch)
         context.log_model("m", fitted)
     assert str(error.value) == (
         "log_model\n  log_model needs MLflow, which is not installed\n"
-        "  add 'mlflow>=3.1,<4' to the dependencies in pyproject.toml, then: make install"
+        "  add 'mlflow>=3.10,<4' to the dependencies in pyproject.toml, then: make install"
     )
 
 

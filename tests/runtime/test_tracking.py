@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,8 +21,10 @@ from conftest import run_command
 from dagster import DagsterEventType
 
 from dsml.contract.catalog import read_catalog
+from dsml.contract.project import load_project
 from dsml.evidence.mlflow_runs import MlflowRuns
 from dsml.evidence.mlflow_state import reaches
+from dsml.orchestrate.tracked import _SPEAKERS
 from dsml.step.tracking import Tracking, in_folder, tracking_of
 
 from .projects import Step, instance_of, kill_group, last_run, start, wait_until, write_project
@@ -401,3 +404,26 @@ def test_without_the_key_nothing_is_tracked(root):
         "  environments.dev: nothing is tracked\n"
         "  give it a folder or an address: mlflow: .mlflow\n"
     )
+
+
+def test_steps_that_use_mlflow_know_their_run_and_others_do_not_wait_for_it(root, database):
+    work = """
+import os
+names = ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI")
+context.save("known", {name: name in os.environ for name in names})
+"""
+    known = {"known": "known.json"}
+    (root / "own").mkdir(parents=True)
+    (root / "own" / "__init__.py").write_text("import mlflow\n", encoding="utf-8")
+    steps = {
+        "a.other": Step(f"# no mlflow\n{work.replace('MLFLOW_RUN_ID', 'HOME')}", outs=known),
+        "a.speaks": Step(f"import mlflow\n{work}", outs=known),
+        "a.imports": Step(f"import own\n{work}", outs=known),
+    }
+    tracked(root, database, steps, pipelines={"all": {"workers": 3}})
+    run_command(sys.executable, "-m", "dsml", "run", cwd=root)
+    for path in root.glob("artefacts/baseline/a/*/*/known.json"):
+        assert set(json.loads(path.read_text()).values()) == {True}
+    project = load_project(root)
+    speaks = {name: step.body.mentions(_SPEAKERS) for name, step in project.registered.items()}
+    assert speaks == {"a.other": False, "a.speaks": True, "a.imports": True}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dsml.cli import cli, project_root
-from dsml.contract.problem import Problem, ProjectError, Where
+from dsml.contract.problem import Problem, ProjectError
 
 if TYPE_CHECKING:
     from dsml.step.tracking import Tracking
@@ -49,7 +48,8 @@ def tracking_in(root: Path) -> Tracking:
     Raises:
         ProjectError: nothing is tracked in it, or MLflow isn't installed.
     """
-    from dsml.contract.catalog import CATALOG_FILE, read_catalog
+    from dsml.contract.catalog import read_catalog
+    from dsml.step.models import need_mlflow
     from dsml.step.tracking import tracking_of
 
     problems: list[Problem] = []
@@ -61,10 +61,7 @@ def tracking_in(root: Path) -> Tracking:
         what = f"environments.{name}: nothing is tracked"
         fix = "give it a folder or an address: mlflow: .mlflow"
         raise ProjectError([Problem(where, what, fix, "no-mlflow")])
-    if importlib.util.find_spec("mlflow") is None:
-        what = "tracking is on, and MLflow is not installed"
-        fix = 'add "mlflow>=3.1,<4" to the dependencies in pyproject.toml, and install again'
-        raise ProjectError([Problem(Where(CATALOG_FILE), what, fix, "no-mlflow")])
+    need_mlflow("tracking")
     return tracking
 
 

@@ -62,6 +62,11 @@ class Code:
                 digest.update(f"{label}\n{len(content)}\n".encode() + content)
         return digest.hexdigest()
 
+    def mentions(self, words: Iterable[str]) -> bool:
+        """Whether one of the words is in the code, or in the modules that it imports."""
+        words = tuple(words)
+        return any(word in text for _, text in self._texts() for word in words)
+
     def _texts(self) -> Iterable[tuple[str, str]]:
         yield from ((label, normal_form(source)) for label, source in self.parts)
         if self.modules is not None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsml.evidence.mlflow_runs import BESIDE_TAG, INSTANCE_TAG, RUN_TAG, STEP_TAG, MlflowRuns
+from dsml.evidence.mlflow_runs import INSTANCE_TAG, RUN_TAG, STEP_TAG, MlflowRuns
 from dsml.evidence.mlflow_values import batches
-from dsml.step.tracking import DATABASE
+from dsml.step.tracking import BESIDE_TAG, DATABASE
 from dsml.store import StepRun, Store
 from dsml.store.runs import read_run
 

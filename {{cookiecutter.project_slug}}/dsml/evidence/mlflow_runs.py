@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Param, Run
 
 RUN_TAG, STEP_TAG, INSTANCE_TAG = "dsml.run_id", "dsml.step", "dsml.instance"
-# Of runs that a notebook starts beside its own: the run of Dagster.
-BESIDE_TAG = "dsml.beside"
 STATUS_TAG, SYNCED_TAG, MODEL_TAG = "dsml.status", "dsml.synced", "dsml.model."
 _STATUSES = {PASSED: "FINISHED", CACHED: "FINISHED", "failed": "FAILED", RUNNING: "RUNNING"}
 # MLflow's UI has a face for training, and one for what talks.

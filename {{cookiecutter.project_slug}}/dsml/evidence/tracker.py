@@ -21,9 +21,10 @@ from typing import Any
 
 from dsml.contract.catalog import Catalog
 from dsml.contract.problem import Problem, Where
-from dsml.step.tracking import tracking_of
+from dsml.step.tracking import BESIDE_TAG, Tracking, tracking_of
 from dsml.store import StepRun
 
+_GLANCE = 0.05  # seconds
 _OPEN_TIMEOUT = 120.0  # seconds; a database that is made takes a few
 _END_TIMEOUT = 60.0  # seconds that the end of a run waits for what is still to be written
 
@@ -40,7 +41,8 @@ class Opened:
 class Tracker:
     """Follows the runs of one process; what it is asked for doesn't raise."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, tracking: Tracking) -> None:
+        self._tracking = tracking
         paths = [str(root), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "dsml.evidence.tracker_process", str(root)],
@@ -56,7 +58,7 @@ class Tracker:
         self._ids = itertools.count()
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[dict[str, Any]]] = {}
-        self._opened: dict[StepRun, Opened] = {}
+        self._opened: dict[StepRun, Future[dict[str, Any]]] = {}
         threading.Thread(target=self._read, daemon=True).start()
         atexit.register(self.close)
 
@@ -64,16 +66,24 @@ class Tracker:
         """Have the MLflow run of a run made."""
         return self._ask("begin", run_id)
 
-    def open_step(self, address: StepRun) -> Opened:
-        """What the kernel of a step is to find in its environment; waits for the MLflow run."""
-        answer = self._answer(self._ask("open", address.run_id, address=asdict(address)))
-        known = {key: answer[key] for key in ("env", "url", "problem") if key in answer}
-        opened = self._opened[address] = Opened(**known)
-        return opened
+    def open_step(self, address: StepRun, *, wait: bool) -> Opened:
+        """What the kernel of a step is to find in its environment.
+
+        With ``wait`` the MLflow run of the step is waited for. Otherwise the step is not known to
+        use MLflow, and need not wait until MLflow is imported and has made one: what it logs all
+        the same lands in a run beside.
+        """
+        opened = self._opened[address] = self._ask("open", address.run_id, address=asdict(address))
+        if wait:
+            return _opened(self._answer(opened))
+        with contextlib.suppress(NotInTime):
+            return _opened(opened.result(_GLANCE))
+        return Opened(self._tracking.env(tags={BESIDE_TAG: address.run_id}))
 
     def url(self, address: StepRun) -> str:
         """The page of the MLflow run of a step that was opened here; empty where there is none."""
-        return self._opened.get(address, Opened()).url
+        opened = self._opened.get(address)
+        return _opened(opened.result()).url if opened is not None and opened.done() else ""
 
     def push(self, run_id: str) -> None:
         """Have MLflow brought up to date when there is time."""
@@ -132,6 +142,10 @@ class Tracker:
             future.set_result({"problem": str(_gone())})
 
 
+def _opened(answer: Mapping[str, Any]) -> Opened:
+    return Opened(**{key: answer[key] for key in ("env", "url", "problem") if key in answer})
+
+
 def _slow(timeout: float) -> Problem:
     what = f"MLflow hasn't taken what was tracked within {timeout:g} s"
     return Problem(Where("tracking"), what, "send the rest later: dsml sync", "slow", "warning")
@@ -152,10 +166,10 @@ def tracker_of(root: Path, catalog: Catalog) -> Tracker | None:
     tracking = tracking_of(root, catalog)
     if tracking is None or importlib.util.find_spec("mlflow") is None:
         return None
-    return _tracker(root, os.environ.get("DSML_ENV", ""), tracking.uri)
+    return _tracker(root, os.environ.get("DSML_ENV", ""), tracking)
 
 
 @functools.cache
-def _tracker(root: Path, _environment: str, _uri: str) -> Tracker:
+def _tracker(root: Path, _environment: str, tracking: Tracking) -> Tracker:
     """One for each project, environment and MLflow."""
-    return Tracker(root)
+    return Tracker(root, tracking)

@@ -30,11 +30,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from dsml.contract.catalog import read_catalog
-from dsml.evidence.mlflow_runs import BESIDE_TAG, MlflowRuns
+from dsml.evidence.mlflow_runs import MlflowRuns
 from dsml.evidence.mlflow_state import keep_synced, not_reached, not_written, reaches
 from dsml.evidence.records import Tried
 from dsml.step.facts import now
-from dsml.step.tracking import Tracking, tracking_of
+from dsml.step.tracking import BESIDE_TAG, Tracking, tracking_of
 from dsml.store import StepRun, Store
 from dsml.store.runs import RunRecord, read_run
 

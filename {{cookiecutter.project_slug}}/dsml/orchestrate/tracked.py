@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 LINK = "MLflow"
 # What MLflow's client says of a request that came to nothing.
 _LOST = "API request to "
+# What is in the code of steps that use MLflow; the libraries log by it without being told to.
+_SPEAKERS = (
+    "mlflow",
+    "MLflow",
+    "MLFlow",
+    "transformers",
+    "ultralytics",
+    "evidence.models",
+    "champion(",
+)
 
 
 class Tracked:
@@ -72,7 +82,7 @@ def kernel_env(project: Project, context: StepContext, task: Task) -> Mapping[st
     tracker = tracker_of(project.root, project.catalog)
     if tracker is None:
         return {}
-    opened = tracker.open_step(task.address)
+    opened = tracker.open_step(task.address, wait=task.step.body.mentions(_SPEAKERS))
     if opened.problem:
         context.log.warning(opened.problem)
     return opened.env

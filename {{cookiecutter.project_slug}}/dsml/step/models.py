@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-MLFLOW_EXTRA = "mlflow>=3.1,<4"  # as in pyproject.toml
+MLFLOW_EXTRA = "mlflow>=3.10,<4"  # as in pyproject.toml
 
 # The package of a model's class → MLflow's flavour, and the packages that are needed to load it.
 _FLAVOURS = {

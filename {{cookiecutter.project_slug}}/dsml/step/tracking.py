@@ -21,6 +21,8 @@ DEFAULT_MLFLOW_URL, DEFAULT_DAGSTER_URL = "http://127.0.0.1:5000", "http://127.0
 # Below the project, or the folder that tracks: what was tracked while a server didn't answer.
 OFFLINE = "offline"
 DEFAULT_FOLDER = ".mlflow"
+# The tag, in MLflow, of runs that a notebook starts beside its own: the run of Dagster.
+BESIDE_TAG = "dsml.beside"
 BY_HAND = " by hand"  # after the name of the experiment of runs
 
 DATABASE = "mlflow.db"
@@ -78,14 +80,17 @@ class Tracking:
 
         Args:
             run: the MLflow run that it lands in; runs that are started beside it hang below it.
+                Without one, all that is logged lands in runs beside.
             tags: what these others are tagged with.
         """
         found = {**_QUIET, URI: self.uri, _EXPERIMENT: self.experiment}
         if self.is_remote:
             found |= {name: os.environ.get(name, value) for name, value in _PATIENCE.items()}
+        context = {**({"mlflow.parentRunId": run} if run else {}), **(tags or {})}
         if run:
-            context = {"mlflow.parentRunId": run, **(tags or {})}
-            found |= {"MLFLOW_RUN_ID": run, "MLFLOW_RUN_CONTEXT": json.dumps(context)}
+            found["MLFLOW_RUN_ID"] = run
+        if context:
+            found["MLFLOW_RUN_CONTEXT"] = json.dumps(context)
         return found
 
 
