@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,28 @@ BIN = Path(sys.executable).parent  # the tools of the tests
 
 Bake = Callable[..., Path]
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _library_settings() -> dict[str, str]:
+    """The variables that libraries set for the whole process."""
+    return {k: v for k, v in os.environ.items() if k.startswith(("MLFLOW_", "MPLBACKEND"))}
+
+
+_GIVEN = _library_settings()
+
+
+@pytest.fixture(autouse=True)
+def _libraries_leave_the_environment_as_it_was() -> Iterator[None]:
+    """Take back what fixtures, tests, and libraries by being imported, set in this process."""
+
+    def take_back() -> None:
+        for name in _library_settings().keys() - _GIVEN.keys():
+            del os.environ[name]
+        os.environ.update(_GIVEN)
+
+    take_back()
+    yield
+    take_back()
 
 
 @pytest.fixture(scope="session", autouse=True)

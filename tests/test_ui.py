@@ -236,8 +236,9 @@ def test_terminating_a_run_in_the_ui_ends_its_kernels_and_their_children(ui: Ui)
     kernel = child.parent()
     assert kernel is not None
     ui.graphql(TERMINATE, r=run_id)
-    _, alive = psutil.wait_procs([child, kernel], timeout=STOP_TIMEOUT)
-    assert not alive
+    _, left = psutil.wait_procs([child, kernel], timeout=STOP_TIMEOUT)
+    # one whose end nobody has asked for yet has ended
+    assert not [each for each in left if each.status() != psutil.STATUS_ZOMBIE]
     wait_for(
         lambda: ui.graphql(STATUS, r=run_id)["runOrError"]["status"] == "CANCELED",
         30,
