@@ -154,6 +154,43 @@ def is_there(pid: int) -> bool:
         return False
 
 
+def test_an_interrupt_ends_the_cell_and_keeps_what_it_had_printed(run):
+    ran = run(
+        "import os, signal, threading, time\n"
+        "print('before', flush=True)\n"
+        "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "time.sleep(60)"
+    )
+    assert "KeyboardInterrupt" in ran.failure("a.b")
+    printed, error = outputs(ran)
+    assert printed.text == "before\n"
+    assert error.ename == "KeyboardInterrupt"
+
+
+def test_a_program_that_outlives_the_notebook_is_ended(run, tmp_path):
+    file = tmp_path / "pid"
+    ran = run(
+        "import pathlib, subprocess\n"
+        "child = subprocess.Popen(['sleep', '60'], start_new_session=False)\n"
+        f"pathlib.Path({str(file)!r}).write_text(str(child.pid))"
+    )
+    assert ran.passed
+    assert wait_until(lambda: not is_there(int(file.read_text())), seconds=5)
+
+
+def test_an_animation_is_shown_as_a_page_of_its_own(run):
+    ran = run(
+        "import matplotlib.pyplot as plt\n"
+        "from matplotlib.animation import FuncAnimation\n"
+        "from IPython.display import HTML\n"
+        "figure, axes = plt.subplots(figsize=(1, 1))\n"
+        "(line,) = axes.plot([0, 1])\n"
+        "moving = FuncAnimation(figure, lambda n: [line.set_ydata([n, 1])], frames=2)\n"
+        "shown = HTML(moving.to_jshtml()); plt.close(); shown"
+    )
+    assert "<script" in outputs(ran)[-1].data["text/html"]
+
+
 FACTS = """
 import os, pathlib, signal, sys, threading
 context.save("facts", {

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import queue
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +23,13 @@ from typing import Any
 
 import nbformat
 import psutil
-from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
-from dsml.orchestrate.provisioner import ThisInterpreter
+from dsml.orchestrate.client import Client, kernel_manager
+from dsml.orchestrate.outputs import short
+from dsml.orchestrate.saved import Saved
 from dsml.orchestrate.usage import Usage
 from dsml.step import finish
 from dsml.step.facts import now
@@ -39,11 +38,13 @@ INJECTED_TAG = "injected-parameters"
 LINES_ABOVE = "lines_above"  # in a cell's metadata: those above it in the text notebook
 SCRIPT = "script"  # in a cell's metadata: the file that it runs, and a line of it
 _SAVE_EVERY = 3.0  # seconds
-_IOPUB_TIMEOUT = 0.2  # seconds until a channel is taken not to be connected yet
-_START_TIMEOUT = 60  # seconds until a kernel has to answer
+_DRAIN = 10.0  # seconds at most to take what a kernel has sent before it died, ...
+_STOP_DRAIN = 0.5  # ... or before it was stopped
 _EXIT_TIMEOUT = 30.0  # seconds for a kernel to run its exit hooks
+_FILES = 65_536  # of one process, open at once
 _STOPPED = "Stopped"  # the name of what a cell seems to have raised when it was stopped
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_TRACEBACK_LIMIT = 100_000  # characters
 _CELL_LINE = re.compile(r"In\[(\d+)\], line (\d+)")
 
 
@@ -92,10 +93,13 @@ class Execution:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._manager: AsyncKernelManager | None = None
+        self._client: Client | None = None
+        self._saved = Saved(notebook)
         self._thread = threading.Thread(target=self._main, name="notebook", daemon=True)
 
     def start(self) -> None:
         """Start the kernel and execute the notebook, in a thread of its own."""
+        _allow_files()
         self._thread.start()
 
     def stop(self, reason: str) -> None:
@@ -126,8 +130,10 @@ class Execution:
 
     def save(self) -> None:
         """Write the executed notebook as it stands now, whole or not at all."""
+        if self._client is not None:
+            self._client.settle()
         partial = self._file.with_name(f".{self._file.name}")
-        partial.write_text(nbformat.writes(self.notebook) + "\n", encoding="utf-8")
+        partial.write_text(self._saved.text(), encoding="utf-8")
         partial.replace(self._file)
 
     def _main(self) -> None:
@@ -155,14 +161,15 @@ class Execution:
                 self._fail(None, f"the kernel died{self._exit_reason()}", "DeadKernelError")
         except CellExecutionError as error:
             line = _error_line(error, self.notebook.cells[self._current])
-            self._fail(line, _told(error), error.ename, _ANSI.sub("", error.traceback))
+            traceback = short(_ANSI.sub("", error.traceback), _TRACEBACK_LIMIT)
+            self._fail(line, _told(error), error.ename, traceback)
         finally:
             saver.cancel()
             self.save()
 
     async def _run_cells(self) -> None:
-        self._manager = manager = _kernel_manager(self._private / "kernel.json")
-        client = _Client(self.notebook, self._lines, manager)
+        self._manager = manager = kernel_manager(self._private / "kernel.json")
+        self._client = client = Client(self.notebook, self._saved, self._lines, manager)
         await manager.start_kernel(
             cwd=str(self._folder),
             env=self._env,
@@ -182,13 +189,14 @@ class Execution:
             kernel.stop_channels()
             manager.cleanup_connection_file()
 
-    async def _run_cell(self, client: _Client, index: int, cell: NotebookNode, total: int) -> None:
+    async def _run_cell(self, client: Client, index: int, cell: NotebookNode, total: int) -> None:
         self._current = index
         began, started = now(), time.monotonic()
-        count = client.code_cells_executed + 1
         try:
-            await client.async_execute_cell(cell, index, execution_count=count)
+            number = client.code_cells_executed + 1
+            await client.async_execute_cell(cell, index, execution_count=number)
         finally:
+            client.end_cell(_STOP_DRAIN if self._stop_reason else _DRAIN)
             spent = time.monotonic() - started
             is_cell = cell.source.strip() and INJECTED_TAG not in cell.metadata.get("tags", [])
             if is_cell and SCRIPT not in cell.metadata:
@@ -201,18 +209,19 @@ class Execution:
     async def _shut_down(self, kernel: Any) -> None:
         """Let the kernel end by itself, so that exit hooks of the notebook's libraries run."""
         self.measure(at_once=True)
-        kernel.execute(finish.CODE, silent=True, allow_stdin=False)
+        asked = kernel.execute(finish.CODE, silent=True, allow_stdin=False)
         deadline = time.monotonic() + _EXIT_TIMEOUT
         while self._process is not None and self._process.poll() is None:
             # an answer means that it has not ended: then it is killed, as after the deadline
-            if await kernel.shell_channel.msg_ready() or time.monotonic() > deadline:
+            if await _is_answered(kernel, asked) or time.monotonic() > deadline:
                 return
             await asyncio.sleep(0.005)
 
     async def _save_now_and_then(self) -> None:
         while True:
             started = time.monotonic()
-            self.save()
+            if self._saved.is_stale or (self._client is not None and self._client.is_new):
+                self.save()
             # a large notebook takes long to write: spend a tenth of the time on it at most
             await asyncio.sleep(max(_SAVE_EVERY, 10 * (time.monotonic() - started)))
 
@@ -232,6 +241,7 @@ class Execution:
             cell.outputs.append(
                 nbformat.v4.new_output("error", ename=_STOPPED, evalue=reason, traceback=[reason])
             )
+            self._saved.changed(self._current)
 
     @property
     def _process(self) -> subprocess.Popen[bytes] | None:
@@ -265,74 +275,25 @@ class Execution:
             process.wait(timeout=1)
 
 
-class _Client(NotebookClient):
-    """Executes cells, and passes on what they print while they run."""
+@functools.cache
+def _allow_files() -> None:
+    """Let this process have as many files open as it may; each kernel takes some thirty of them."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows has no such limit
+        import resource
 
-    def __init__(
-        self, notebook: NotebookNode, lines: queue.SimpleQueue[str], manager: AsyncKernelManager
-    ) -> None:
-        super().__init__(
-            notebook, km=manager, timeout=None, startup_timeout=_START_TIMEOUT, record_timing=True
-        )
-        self._lines = lines
-
-    def output(self, outs: Any, msg: Any, display_id: Any, cell_index: Any) -> Any:
-        if msg["msg_type"] == "stream":
-            self._lines.put(msg["content"]["text"])
-        return super().output(outs, msg, display_id, cell_index)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-class _Channels(AsyncKernelClient):
-    """The channels to a kernel."""
-
-    async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Wait until the kernel answers on all channels.
-
-        Jupyter's own way is to wait until nothing has come for a fifth of a second. Here the answer
-        to a question is waited for: when the kernel has said on one channel that it is idle again,
-        after it has answered on the other, nothing more is under way.
-
-        Raises:
-            RuntimeError: the kernel died, or didn't answer within ``timeout`` seconds.
-        """
-        deadline = time.monotonic() + (_START_TIMEOUT if timeout is None else timeout)
-        while True:
-            if await self._has_answered(self.kernel_info()):
-                return
-            if not await self.is_alive():
-                raise RuntimeError("Kernel died before replying to kernel_info")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"Kernel didn't respond in {timeout} seconds")
-
-    async def _has_answered(self, question: str) -> bool:
-        """Whether the kernel answers a question; the first ones may come too early for it."""
-        with contextlib.suppress(queue.Empty):
-            answer = await self.get_shell_msg(timeout=1)
-            while answer["parent_header"].get("msg_id") != question:
-                answer = await self.get_shell_msg(timeout=1)
-            while True:
-                told = await self.get_iopub_msg(timeout=_IOPUB_TIMEOUT)
-                is_idle = told["content"].get("execution_state") == "idle"
-                if is_idle and told["parent_header"].get("msg_id") == question:
-                    return True
-        return False
-
-
-def _kernel_manager(connection_file: Path) -> AsyncKernelManager:
-    """A manager of an IPython kernel of this interpreter.
-
-    On Linux the kernel listens on abstract sockets: no ports that another kernel could take in
-    between, no files that have to be removed. Messages are signed with the connection's key.
-    """
-    manager = AsyncKernelManager(
-        connection_file=str(connection_file),
-        kernel_spec_manager=ThisInterpreter(),
-        client_factory=_Channels,
-    )
-    if sys.platform == "linux":
-        manager.transport = "ipc"
-        manager.ip = f"@dsml-{uuid.uuid4().hex}"
-    return manager
+async def _is_answered(kernel: Any, question: str) -> bool:
+    """Whether the answer to a question has come; those to others before it are passed over."""
+    while await kernel.shell_channel.msg_ready():
+        answer = await kernel.get_shell_msg(timeout=1)
+        if answer["parent_header"].get("msg_id") == question:
+            return True
+    return False
 
 
 def _source_numbers(notebook: NotebookNode) -> dict[int, int]:
@@ -348,7 +309,7 @@ def _source_numbers(notebook: NotebookNode) -> dict[int, int]:
 
 def _told(error: CellExecutionError) -> str:
     """Name and text of an exception, the second and later lines indented as messages are."""
-    text = _ANSI.sub("", error.evalue).strip().replace("\n", "\n  ")
+    text = short(_ANSI.sub("", error.evalue).strip()).replace("\n", "\n  ")
     return f"{error.ename}: {text}" if text else error.ename
 
 
