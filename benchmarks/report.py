@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,30 +13,58 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path("build", "bench")
+RESULTS = "results.json"
+# In which benchmarks are run, and their results are shown.
+ORDER = (
+    "chain",
+    "parallel",
+    "workers",
+    "map",
+    "load",
+    "check",
+    "idle",
+    "generate",
+    "memory",
+    "publish",
+    "ui",
+)
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A bound that a measurement has to keep; both in the unit of `what`."""
+    """A bound that a measurement has to keep, above or below; all in the unit of `what`."""
 
     what: str
     measured: float
-    at_most: float
+    at_most: float | None = None
+    at_least: float | None = None
 
     @property
     def kept(self) -> bool:
         """Whether the measurement is within its bound."""
-        return self.measured <= self.at_most
+        too_much = self.at_most is not None and self.measured > self.at_most
+        return not too_much and (self.at_least is None or self.measured >= self.at_least)
+
+    def __str__(self) -> str:
+        """The bound in a line, and whether it is kept."""
+        bounds = ((self.at_most, "at most"), (self.at_least, "at least"))
+        told = " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)
+        verdict = "kept" if self.kept else "NOT KEPT"
+        return f"{self.what}: {self.measured:g}, {told} ({verdict})"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one benchmark measured: rows of a table, all with the same keys, and its limits."""
+    """What one benchmark measured: rows of a table, all with the same keys, and its limits.
+
+    ``notes`` are sentences on what was measured, or why something was not.
+    """
 
     name: str
     title: str
     rows: Sequence[dict[str, Any]]
     limits: Sequence[Limit] = field(default_factory=tuple)
+    notes: Sequence[str] = field(default_factory=tuple)
 
     @property
     def kept(self) -> bool:
@@ -73,9 +101,8 @@ def markdown(result: Result) -> str:
     head = list(result.rows[0])
     lines = [f"## {result.title}", "", _line(head), _line(["---"] * len(head))]
     lines += [_line([str(row[key]) for key in head]) for row in result.rows]
-    for limit in result.limits:
-        verdict = "kept" if limit.kept else "NOT KEPT"
-        lines += ["", f"{limit.what}: {limit.measured:g}, at most {limit.at_most:g} ({verdict})"]
+    for told in (*result.notes, *result.limits):
+        lines += ["", str(told)]
     return "\n".join(lines)
 
 
@@ -84,16 +111,37 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def write(results: Sequence[Result]) -> str:
-    """Write all results to `build/bench/` and return them as they are to be read."""
+    """Add the results to those in `build/bench/`; return the new ones as they are to be read.
+
+    Results of a benchmark that is run again are replaced, those of another machine forgotten.
+    """
     about = machine()
-    described = ", ".join(f"{key} {value}" for key, value in about.items())
-    text = "\n\n".join(["# Benchmarks", described, *(markdown(result) for result in results)])
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    before = [] if not (FOLDER / RESULTS).exists() else _read(about)
+    new = {result.name for result in results}
+    kept = [entry for entry in before if entry["name"] not in new]
+    entries = [{**asdict(result), "kept": result.kept, "measured": when} for result in results]
+    entries += kept
     FOLDER.mkdir(parents=True, exist_ok=True)
+    found = {"machine": about, "results": entries}
+    (FOLDER / RESULTS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    text = page(about, [*results, *map(result_of, kept)])
     (FOLDER / "results.md").write_text(text + "\n", encoding="utf-8")
-    found = {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": about,
-        "results": [{**asdict(result), "kept": result.kept} for result in results],
-    }
-    (FOLDER / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return text
+    return page(about, results)
+
+
+def _read(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = json.loads((FOLDER / RESULTS).read_bytes())
+    return list(found["results"]) if found["machine"] == dict(about) else []
+
+
+def page(about: Mapping[str, Any], results: Sequence[Result]) -> str:
+    """All results below a line on the machine."""
+    described = ", ".join(f"{key} {value}" for key, value in about.items())
+    return "\n\n".join(["# Benchmarks", described, *(markdown(result) for result in results)])
+
+
+def result_of(entry: Mapping[str, Any]) -> Result:
+    """A result as it was written."""
+    limits = [Limit(**limit) for limit in entry["limits"]]
+    return Result(entry["name"], entry["title"], entry["rows"], limits, entry["notes"])

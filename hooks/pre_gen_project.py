@@ -58,8 +58,8 @@ DEPENDENCIES = frozenset({
     "nbstripout", "notebook", "numpy", "opentelemetry", "opentelemetry_sdk", "pandas",
     "pandas_stubs", "pandera", "papermill", "pip", "pre_commit", "pre_commit_hooks", "psutil",
     "pyarrow", "pytest", "pytest_xdist", "pyyaml", "pyzmq", "rich", "ruff", "scikit_learn",
-    "setuptools", "sklearn", "streamlit", "types_pyyaml", "universal_pathlib", "upath", "uv", "wheel",
-    "xdist", "yaml", "zmq",
+    "setuptools", "sklearn", "streamlit", "types_pyyaml", "universal_pathlib", "upath", "uv",
+    "wheel", "xdist", "yaml", "zmq",
 })
 # fmt: on
 WINDOWS_RESERVED = frozenset(

@@ -5,11 +5,29 @@ from __future__ import annotations
 import getpass
 import json
 import platform
+import sys
 
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import check_scale, report
+from benchmarks import (
+    check_scale,
+    contenders,
+    generation,
+    idle,
+    loading,
+    marginal,
+    memory,
+    profile,
+    profile_run,
+    publishing,
+    readme,
+    report,
+    timing,
+    ui,
+    workers,
+)
+from benchmarks.contenders import Job
 from benchmarks.report import Limit, Result
 from dsml.contract.register import check_project
 
@@ -82,4 +100,164 @@ def test_a_limit_that_is_missed_fails_the_command(measured, code, here, monkeypa
 
 def test_an_unknown_benchmark_is_wrong_usage(capsys):
     assert command.main(["nope"]) == 2
-    assert capsys.readouterr().err == "no benchmark 'nope'; known are: check\n"
+    assert capsys.readouterr().err.startswith("no benchmark 'nope'; known are: chain, parallel, ")
+
+
+# --- what is measured, at its smallest ------------------------------------------------------------
+
+
+def test_the_time_of_a_process_that_outlives_its_command_is_counted(tmp_path):
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+    leave = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {busy!r}])"
+    spent = timing.Command([sys.executable, "-S", "-c", leave], tmp_path).spend()
+    assert spent.cpu > 0.5
+
+
+def test_what_is_measured_has_nothing_of_the_users_settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("DSML_ENV", "prod")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    environment = timing.Command([], tmp_path, {"DAGSTER_HOME": "x"}).environment
+    assert "DSML_ENV" not in environment
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert environment["DAGSTER_HOME"] == "x"
+
+
+def test_rivals_take_turns_after_a_round_that_is_not_counted():
+    done = []
+    tasks = {name: lambda name=name: done.append(name) or len(done) for name in "ab"}
+    assert timing.in_turn(tasks, 2) == {"a": [3, 5], "b": [4, 6]}
+    assert done == ["a", "b"] * 3
+
+
+def test_the_marginal_cost_is_the_slope_between_few_and_many():
+    few, many = [timing.Spent(2, 3)], [timing.Spent(4, 7)]
+    assert timing.slopes(few, many, 4) == [timing.Spent(0.5, 1.0)]
+
+
+@pytest.mark.slow
+def test_a_notebook_more_is_measured_for_us_and_for_papermill():
+    chosen = (contenders.OURS, contenders.PAPERMILL)
+    result = marginal.chain(1, 1, 2, chosen)
+    assert [row["run by"] for row in result.rows] == ["ours", "papermill alone"]
+    assert [limit.at_most for limit in result.limits] == [1.15, 1.15]
+
+
+def test_a_pipeline_of_ploomber_is_written_as_ploomber_reads_it(tmp_path):
+    command = contenders.PLOOMBER_ALONE.command(tmp_path, Job(2))
+    written = json.loads((tmp_path / "pipeline.yaml").read_text(encoding="utf-8"))
+    assert [task.get("upstream") for task in written["tasks"]] == [None, ["s00"]]
+    assert all((tmp_path / task["source"]).exists() for task in written["tasks"])
+    assert command.env["PLOOMBER_STATS_ENABLED"] == "false"
+
+
+@pytest.mark.slow
+def test_workers_are_measured_on_independent_notebooks():
+    result = workers.workers(1, 1, {"do nothing": "pass"})
+    assert [row["that"] for row in result.rows] == ["do nothing"]
+    assert [limit.at_least for limit in result.limits] == [1.8]
+
+
+@pytest.mark.slow
+def test_a_map_is_measured_beside_ops_of_dagstermill():
+    result = workers.mapped(1, 1, 0)
+    assert [row["run by"] for row in result.rows] == [
+        "ours, a map",
+        "ours, a map, executor multiprocess",
+        "dagstermill, multiprocess, 1 ops",
+    ]
+    assert result.kept
+
+
+@pytest.mark.slow
+def test_definitions_are_loaded_beside_assets_that_are_written_by_hand():
+    result = loading.measure(1, (1, 2))
+    assert [row["notebooks or assets"] for row in result.rows] == [1, 2]
+    assert all(row["hand-written, s"] > 0 for row in result.rows)
+
+
+@pytest.mark.slow
+def test_a_run_with_nothing_to_do_is_measured_beside_an_empty_job():
+    result = idle.measure(1, 2)
+    assert len(result.rows) == 5
+    assert result.rows[0]["command"] == "dsml run, 1 unchanged"
+
+
+@pytest.mark.slow
+def test_generation_is_measured_with_hooks_and_without():
+    with_hooks, without = generation.measure(1).rows
+    assert with_hooks["s"] > without["s"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not memory.can_measure(), reason="Linux alone tells the memory so")
+def test_memory_is_told_of_the_kernel_and_of_the_processes_around_it():
+    rows = memory.measure(1).rows
+    assert [row["process"] for row in rows if row["run by"] == "ours"] == [
+        "kernel",
+        "process that kernels are forked from",
+        "run process",
+    ]
+    assert all(0 < row["its own alone, MB"] <= row["PSS, MB"] for row in rows)
+
+
+def test_a_table_is_published_and_copied():
+    rows = publishing.measure(1, 10**6).rows
+    assert [row["MB"] for row in rows] == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_the_ui_is_waited_for():
+    rows = ui.measure(1).rows
+    assert [row["started"] for row in rows] == [
+        "make dagit, default project",
+        "dagster dev, no definitions",
+    ]
+
+
+@pytest.mark.slow
+def test_a_profile_tells_where_the_time_of_a_notebook_goes():
+    run, notebook = profile.measure(1, 3)
+    assert set(profile_run.NOTEBOOK) < set(notebook)
+    for part in ("kernel forked", "kernel ready", "cells", "HTML of it"):
+        assert notebook[part] > 0, part
+    assert run["Dagster imported"] > 0
+    assert min(run.values()) >= 0
+
+
+# --- the README -----------------------------------------------------------------------------------
+
+
+def test_the_readme_names_every_benchmark_and_holds_results_and_a_profile():
+    text = readme.README.read_text(encoding="utf-8")
+    for name in command.ALL:
+        assert f"| `{name}` |" in text, name
+    results = text.partition("<!-- results -->")[2].partition("<!-- end of results -->")[0]
+    assert "\n### " in results
+    told = text.partition("<!-- profile -->")[2].partition("<!-- end of profile -->")[0]
+    for part in profile_run.NOTEBOOK:
+        assert f"| {part} |" in told, part
+    assert tuple(command.ALL) == report.ORDER
+
+
+def test_results_go_between_the_markers_and_nowhere_else(tmp_path):
+    file = tmp_path / "README.md"
+    file.write_text("a\n<!-- x -->\nold\n<!-- end of x -->\nb\n", encoding="utf-8")
+    readme.put("x", "new", file)
+    expected = "a\n<!-- x -->\n\nnew\n\n<!-- end of x -->\nb\n"
+    assert file.read_text(encoding="utf-8") == expected
+    with pytest.raises(ValueError, match="no markers of 'y'"):
+        readme.put("y", "new", file)
+
+
+def test_results_of_other_benchmarks_are_kept(here):
+    report.write([Result("x", "X", ROWS), Result("y", "Y", ROWS)])
+    report.write([Result("x", "X again", ROWS)])
+    found = json.loads((here / "build" / "bench" / "results.json").read_text(encoding="utf-8"))
+    assert [entry["title"] for entry in found["results"]] == ["X again", "Y"]
+
+
+@pytest.mark.parametrize(("measured", "kept"), [(1.7, False), (1.8, True)])
+def test_a_bound_from_below_is_one_too(measured, kept):
+    limit = Limit("times faster", measured, at_least=1.8)
+    assert limit.kept is kept
+    assert "at least 1.8" in str(limit)
