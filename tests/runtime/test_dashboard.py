@@ -202,18 +202,16 @@ def register_line(project: Path) -> None:
     client = mlflow.MlflowClient(view.tracking.uri)
     experiment = client.create_experiment("lines", artifact_location=view.tracking.artefacts)
     table = pd.DataFrame({"x": [0.0, 1.0]})
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(view.tracking.uri)
-    try:
+    # by the environment: what set_tracking_uri is told stays with the process
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", view.tracking.uri)
         with mlflow.start_run(experiment_id=experiment):
             model = LinearRegression().fit(table, [1.0, 3.0])
             logged = mlflow.sklearn.log_model(model, name="line", input_example=table)
-        client.create_registered_model("lines.line")
-        tags = {"dsml.metric": "mae", "dsml.value": "0.25", "dsml.step": "load.main"}
-        made = client.create_model_version("lines.line", logged.model_uri, tags=tags)
-        client.set_registered_model_alias("lines.line", "champion", made.version)
-    finally:
-        mlflow.set_tracking_uri(before)
+    client.create_registered_model("lines.line")
+    tags = {"dsml.metric": "mae", "dsml.value": "0.25", "dsml.step": "load.main"}
+    made = client.create_model_version("lines.line", logged.model_uri, tags=tags)
+    client.set_registered_model_alias("lines.line", "champion", made.version)
     loaded = view.load("line", view.versions("line").champion)
     assert loaded.scores(table) is None
     whole = pd.DataFrame({"more": ["a"], "x": [3]})  # another type, and a column too many
