@@ -208,10 +208,10 @@ def register_line(project: Path) -> None:
         with mlflow.start_run(experiment_id=experiment):
             model = LinearRegression().fit(table, [1.0, 3.0])
             logged = mlflow.sklearn.log_model(model, name="line", input_example=table)
-    client.create_registered_model("lines.line")
-    tags = {"dsml.metric": "mae", "dsml.value": "0.25", "dsml.step": "load.main"}
-    made = client.create_model_version("lines.line", logged.model_uri, tags=tags)
-    client.set_registered_model_alias("lines.line", "champion", made.version)
+        client.create_registered_model("lines.line")
+        tags = {"dsml.metric": "mae", "dsml.value": "0.25", "dsml.step": "load.main"}
+        made = client.create_model_version("lines.line", logged.model_uri, tags=tags)
+        client.set_registered_model_alias("lines.line", "champion", made.version)
     loaded = view.load("line", view.versions("line").champion)
     assert loaded.scores(table) is None
     whole = pd.DataFrame({"more": ["a"], "x": [3]})  # another type, and a column too many
