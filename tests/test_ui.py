@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,9 +18,9 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import run_command
+from chromium import chromium
+from conftest import free_port, run_command
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -31,17 +30,6 @@ START_TIMEOUT = 90  # seconds for the web server, the code server and the daemon
 PAGE_TIMEOUT = 60  # seconds for a page to show what it loads
 STOP_TIMEOUT = 2  # seconds in which a terminated run's kernels have to be gone
 STAGES = ("load", "explore", "prepare", "train", "evaluate", "summary", "predict")
-CHROMIUM_OPTIONS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1600,1000",
-)
 SLEEPER = """\
 import subprocess, time
 child = subprocess.Popen(["sleep", "600"])
@@ -78,9 +66,7 @@ def ui(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
         *("--select", "+summary"),
         cwd=project,
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = (project / "dagster-dev.log").open("w")
     server = subprocess.Popen(
         [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)],
@@ -142,18 +128,8 @@ def wait_for(condition: Callable[[], Any], seconds: float, otherwise: str) -> An
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """Chromium with a profile of its own."""
-    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    driver = shutil.which("chromedriver")
-    if not (binary and driver):
-        missing = "Chromium or ChromeDriver is missing: apt-get install chromium chromium-driver"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for option in (*CHROMIUM_OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(option)
-    chrome = webdriver.Chrome(options=options, service=Service(driver))
-    yield chrome
-    chrome.quit()
+    with chromium(tmp_path_factory.mktemp("profile"), "1600,1000") as found:
+        yield found
 
 
 def shows(browser: webdriver.Chrome, *texts: str) -> None:

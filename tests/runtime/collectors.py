@@ -92,7 +92,7 @@ def grpc_collector() -> Iterator[Collector]:
     collector = Collector()
 
     class Service(trace_service_pb2_grpc.TraceServiceServicer):
-        def Export(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        def Export(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - the name in the protocol
             collector.headers.append(dict(context.invocation_metadata()))
             collector.take(request.SerializeToString())
             return trace_service_pb2.ExportTraceServiceResponse()

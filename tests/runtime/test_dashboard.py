@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,10 +17,10 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
+from chromium import chromium
 from click.testing import CliRunner
-from conftest import run_command
+from conftest import free_port, run_command
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -32,17 +31,6 @@ from dsml.evidence.champion_view import ChampionView, Versions, _by_class
 from dsml.evidence.models import Version
 
 SECONDS = 60  # for the server, and for the page, to show what is waited for
-CHROMIUM_OPTIONS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1200,1600",
-)
 
 
 # --- versions -------------------------------------------------------------------------------------
@@ -226,9 +214,7 @@ def server(dashboard: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A digits project in a folder with a space in its name, and the address of its dashboard."""
     project = tmp_path / "a project"
     shutil.copytree(dashboard, project)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with (tmp_path / "dashboard.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "dsml", "dashboard", "--port", str(port)],
@@ -269,19 +255,9 @@ def until(condition: Callable[[], Any], otherwise: str, seconds: float = SECONDS
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     """Chromium that notes what it asks the network for."""
-    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    driver = shutil.which("chromedriver")
-    if not (binary and driver):
-        missing = "Chromium or ChromeDriver is missing: apt-get install chromium chromium-driver"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for option in (*CHROMIUM_OPTIONS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=Service(driver))
-    yield chrome
-    chrome.quit()
+    logs = {"performance": "ALL", "browser": "ALL"}
+    with chromium(tmp_path / "profile", "1200,1600", logs) as found:
+        yield found
 
 
 def text_of(browser: webdriver.Chrome) -> str:

@@ -6,7 +6,6 @@ import email
 import email.policy
 import json
 import os
-import socket
 import ssl
 import sys
 import threading
@@ -16,7 +15,7 @@ import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
-from conftest import run_command
+from conftest import free_port, run_command
 
 from dsml.contract.problem import render
 from dsml.orchestrate.channels import SETTINGS, Message, channels, send
@@ -54,9 +53,7 @@ class Mails:
 
 
 def serve_mails(handler, monkeypatch, **options):
-    with socket.socket() as free:  # aiosmtpd has to be told a port
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()  # aiosmtpd has to be told one
     controller = Controller(handler, hostname="localhost", port=port, **options)
     controller.start()
     monkeypatch.setenv("DSML_SMTP_HOST", "localhost")

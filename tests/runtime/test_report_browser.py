@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from chromium import chromium
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -26,17 +24,6 @@ from .sites import PNG, Done, Runs, executed, given, run_id_of, written
 pytestmark = pytest.mark.slow
 
 WAIT = 20  # seconds for a page to show what a script makes of it
-OPTIONS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1200,900",
-)
 # What a notebook might put out to get at the site that shows it. Whatever runs leaves its mark: in
 # the title of a page, on the window, in the place that the browser is at.
 ATTACKS = (
@@ -71,19 +58,8 @@ HOSTILE = "<img src=x onerror=document.title='hacked'>"
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """Chromium with a profile of its own."""
-    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    driver = shutil.which("chromedriver")
-    if not (binary and driver):
-        missing = "Chromium or ChromeDriver is missing: apt-get install chromium chromium-driver"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=Service(driver))
-    yield chrome
-    chrome.quit()
+    with chromium(tmp_path_factory.mktemp("profile"), "1200,900", {"browser": "ALL"}) as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 
 import pytest
 import requests
+from conftest import free_port
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
@@ -18,12 +18,6 @@ from .projects import kill_group, start, wait_until
 
 PATIENCE = 20  # seconds for an answer: none of them may hang
 DIGITS = load_digits(as_frame=True).frame.astype("uint8")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(url):

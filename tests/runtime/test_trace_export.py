@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 
 import pytest
+from conftest import free_port
 
 from dsml.evidence import export
 from dsml.step.spans import Event, Link, Span, span_id, trace_id
@@ -49,12 +49,6 @@ def found(new_memory):
     written.stop(begun, 2, "failed", cpu_seconds=0.5, **told)
     written.end("failed")
     return assembled(written.store)
-
-
-def closed_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def test_a_collector_gets_every_span_with_its_ids_and_times(found, collector):
@@ -115,7 +109,7 @@ def test_the_headers_of_the_environment_are_sent(found, collector, monkeypatch):
 
 
 def test_a_collector_that_is_not_there_costs_little_and_is_told(found, protocol, monkeypatch):
-    address = f"http://user:secret@127.0.0.1:{closed_port()}"
+    address = f"http://user:secret@127.0.0.1:{free_port()}"
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
     begun = time.monotonic()
