@@ -17,15 +17,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import run_command
-from dagster import DagsterEventType
+from conftest import free_port, run_command
+from dagster import DagsterEvent, DagsterEventType
 
 from dsml.contract.catalog import read_catalog
 from dsml.contract.project import load_project
 from dsml.evidence.mlflow_runs import MlflowRuns
-from dsml.evidence.mlflow_state import reaches
+from dsml.evidence.mlflow_state import is_synced, keep_synced, reaches
+from dsml.evidence.records import Records
 from dsml.orchestrate.tracked import _SPEAKERS
 from dsml.step.tracking import Tracking, in_folder, tracking_of
+from dsml.store import Store
+from dsml.store.runs import RUNNING
 
 from .projects import Step, instance_of, kill_group, last_run, start, wait_until, write_project
 
@@ -66,11 +69,6 @@ def database(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("database")
     assert MlflowRuns(in_folder(folder, Tracking("", "", folder))).client.search_experiments()
     return folder / "mlflow.db"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
 
 
 def tracked(root: Path, database: Path, steps: dict[str, Step], **keys) -> Path:
@@ -183,19 +181,27 @@ def test_autolog_lands_in_the_run_of_the_step(ran):
     assert len(auto.outputs.model_outputs) == 1
 
 
+def events_of(root: Path, run_id: str) -> list[DagsterEvent]:
+    with instance_of(root) as instance:
+        return [entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event]
+
+
+def links_of(events: list[DagsterEvent]) -> list[str]:
+    """The links to MLflow of a run as a whole."""
+    return [
+        event.engine_event_data.metadata["MLflow"].value
+        for event in events
+        if event.event_type == DagsterEventType.ENGINE_EVENT
+        and "MLflow" in event.engine_event_data.metadata
+    ]
+
+
 def test_the_runs_lead_to_each_other(ran, parent):
     root, runs, _ = ran
     run_id = parent.data.tags["dsml.run_id"]
     assert f"http://127.0.0.1:3000/runs/{run_id}" in parent.data.tags["mlflow.note.content"]
-    with instance_of(root) as instance:
-        records = instance.get_records_for_run(run_id).records
-    events = [r.event_log_entry.dagster_event for r in records if r.event_log_entry.dagster_event]
-    links = [
-        e.engine_event_data.metadata["MLflow"].value
-        for e in events
-        if e.event_type == DagsterEventType.ENGINE_EVENT
-        and "MLflow" in e.engine_event_data.metadata
-    ]
+    events = events_of(root, run_id)
+    links = links_of(events)
     page = f"http://127.0.0.1:5000/#/experiments/{parent.info.experiment_id}/runs/"
     assert links == [page + parent.info.run_id]
     of_steps = [
@@ -332,11 +338,48 @@ def test_a_server_that_never_answers_does_not_hold_up_a_run(root, database):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         begun = time.monotonic()
-        done = run_command(
-            sys.executable, "-m", "dsml", "run", cwd=root, MLFLOW_TRACKING_URI=address
-        )
-    assert f"MLflow at {address} doesn't answer" in done.stderr
-    assert time.monotonic() - begun < 60
+        command = (sys.executable, "-m", "dsml", "run")
+        done = [run_command(*command, cwd=root, MLFLOW_TRACKING_URI=address) for _ in range(2)]
+    # the second has nothing to run, and is over before anything has been asked of the server
+    assert [f"MLflow at {address} doesn't answer" in each.stderr for each in done] == [True, True]
+    assert time.monotonic() - begun < 120
+
+
+SLOW_MLFLOW = """
+import sys, time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "mlflow" and "dsml.evidence.tracker_process" in sys.orig_argv:
+            time.sleep(15)
+
+sys.meta_path.insert(0, Slow())
+"""
+
+
+def test_a_run_that_works_waits_for_mlflow_and_one_that_finds_nothing_to_do_does_not(
+    root, database
+):
+    tracked(root, database, {"a.b": Step(declared={"cache": True})})
+    slow = root.parent / "slow"
+    slow.mkdir()
+    (slow / "sitecustomize.py").write_text(SLOW_MLFLOW, encoding="utf-8")
+    tracking, found = tracking_in(root), []
+    for _ in range(2):
+        run_command(sys.executable, "-m", "dsml", "run", cwd=root, PYTHONPATH=str(slow))
+        links = links_of(events_of(root, last_run(root).run_id))
+        found.append((len(links), "a.b" in runs_in(tracking), len(runs_in(tracking))))
+    assert found == [(1, True, 2), (0, True, 2)]
+    # the process that speaks with MLflow goes on by itself
+    assert wait_until(lambda: len(runs_in(tracking)) == 3, seconds=90, poll=0.5)
+
+
+def test_a_run_is_told_once_it_has_ended_whatever_was_told_under_way(root, database):
+    tracked(root, database, {"a.b": Step()})
+    store, tracking = Store.open(root, read_catalog(root, [])), tracking_in(root)
+    for outcome in (RUNNING, "passed"):
+        keep_synced(store, tracking, Records("r1", None, outcome, (), {}))
+        assert is_synced(store, tracking, "r1", outcome) == (outcome != RUNNING)
 
 
 def test_without_an_answer_sync_says_so(root, database):

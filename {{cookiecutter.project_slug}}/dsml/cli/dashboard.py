@@ -24,19 +24,19 @@ def dashboard(*, port: int) -> None:
     It follows each promotion by itself.
     """
     from dsml.cli.mlflow import become, tracking_in
+    from dsml.step.process import environment_of
 
     root = project_root()
     _check(root)
     tracking_in(root)  # the page would say it too, but here it can be read at once
     click.echo(f"The dashboard on http://{_HOST}:{port}, Ctrl-C ends it", err=True)
-    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
     os.chdir(root)  # Streamlit reads the project's .streamlit/config.toml
     command = [
         *(sys.executable, "-m", "streamlit", "run", APP),
         *("--server.address", _HOST, "--server.port", str(port), "--server.headless", "true"),
         *("--browser.gatherUsageStats", "false"),
     ]
-    become(command, {**os.environ, "PYTHONPATH": path})
+    become(command, environment_of(root))
 
 
 def _check(root: Path) -> None:

@@ -87,14 +87,14 @@ def _or(names: list[str]) -> str:
 
 def _open(root: Path, file: Path) -> int:
     """Run JupyterLab on a notebook until it is ended; returns its exit code."""
-    from dsml.orchestrate.warm import kernel_env
+    from dsml.step.process import environment_of
 
     if importlib.util.find_spec("jupyterlab") is None:
         fix = f"install the development tools, or open it in your editor: {file}"
         raise ProjectError([Problem(Where(_COMMAND), "there is no JupyterLab", fix, "no-jupyter")])
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
     command += [f"--ServerApp.root_dir={root / STAGES_FOLDER}", str(file)]
-    process = subprocess.Popen(command, env=kernel_env(root, {}))
+    process = subprocess.Popen(command, env=environment_of(root, {}))
     while True:
         try:
             return process.wait()

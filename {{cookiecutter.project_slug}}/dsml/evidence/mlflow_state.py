@@ -11,7 +11,7 @@ from dsml.contract.problem import Problem, Where
 from dsml.evidence.records import Records
 from dsml.step.tracking import URI, Tracking
 from dsml.store import Store
-from dsml.store.runs import run_path
+from dsml.store.runs import RUNNING, run_path
 
 _SYNCED_FILE = "mlflow.json"  # in the folder of a run: URI → how the run had ended
 _TIMEOUT = 3.0  # seconds for a server to say that it is there
@@ -50,7 +50,9 @@ def is_synced(store: Store, tracking: Tracking, run_id: str, outcome: str) -> bo
 
 
 def keep_synced(store: Store, tracking: Tracking, records: Records) -> None:
-    """Write down that an MLflow has all that there is of a run."""
+    """Write down that an MLflow has all of a run; of one under way there will be more."""
+    if records.outcome == RUNNING:
+        return
     synced = {**_synced(store, records.run_id), _place(tracking): records.outcome}
     path = run_path(store, records.run_id, _SYNCED_FILE)
     store.write(path, json.dumps(synced, indent=1) + "\n")

@@ -56,7 +56,7 @@ def _missing(store: Store, tracking: Tracking) -> list[str]:
         record = read_run(store, run_id)
         if record is None:
             continue
-        outcomes = [record.status, KILLED] if record.status == RUNNING else [record.status]
-        if not any(is_synced(store, tracking, run_id, outcome) for outcome in outcomes):
+        outcome = KILLED if record.status == RUNNING else record.status
+        if not is_synced(store, tracking, run_id, outcome):
             found.append(record)
     return [record.run_id for record in sorted(found, key=lambda record: record.started)]

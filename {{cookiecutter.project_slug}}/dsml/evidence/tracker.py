@@ -21,6 +21,8 @@ from typing import Any
 
 from dsml.contract.catalog import Catalog
 from dsml.contract.problem import Problem, Where
+from dsml.evidence.mlflow_state import not_reached, reaches
+from dsml.step.process import environment_of
 from dsml.step.tracking import BESIDE_TAG, Tracking, tracking_of
 from dsml.store import StepRun
 
@@ -43,7 +45,6 @@ class Tracker:
 
     def __init__(self, root: Path, tracking: Tracking) -> None:
         self._tracking = tracking
-        paths = [str(root), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "dsml.evidence.tracker_process", str(root)],
             stdin=subprocess.PIPE,
@@ -52,7 +53,7 @@ class Tracker:
             text=True,
             encoding="utf-8",
             cwd=root,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)},
+            env=environment_of(root),
             start_new_session=True,  # Ctrl-C is for the run, whose end it is to write down
         )
         self._ids = itertools.count()
@@ -93,6 +94,11 @@ class Tracker:
         """Wait until MLflow has all of a run; what was in the way, for the user."""
         answer = self._answer(self._ask("end", run_id), _END_TIMEOUT)
         return str(answer.get("problem", ""))
+
+    def leave(self, run_id: str) -> str:
+        """Have all of a run written to MLflow without waiting; what is known to be in the way."""
+        self.push(run_id)
+        return "" if reaches(self._tracking) else str(not_reached(self._tracking))
 
     def is_lost(self, run_id: str) -> bool:
         """Whether MLflow doesn't answer any more."""

@@ -34,7 +34,7 @@ from dsml.evidence.mlflow_runs import MlflowRuns
 from dsml.evidence.mlflow_state import keep_synced, not_reached, not_written, reaches
 from dsml.evidence.records import Tried
 from dsml.step.facts import now
-from dsml.step.tracking import BESIDE_TAG, Tracking, tracking_of
+from dsml.step.tracking import BESIDE_TAG, QUIET, Tracking, tracking_of
 from dsml.store import StepRun, Store
 from dsml.store.runs import RunRecord, read_run
 
@@ -184,7 +184,7 @@ def main() -> None:
     """Serve the process that has started this one, for the project that is named."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whoever prints does not answer
-    for name, value in {**_PATIENCE, "MLFLOW_DISABLE_TELEMETRY": "true"}.items():
+    for name, value in {**_PATIENCE, **QUIET}.items():
         os.environ.setdefault(name, value)
     root = Path(sys.argv[1])
     catalog = read_catalog(root, [])

@@ -44,7 +44,7 @@ from dsml.orchestrate.tracked import Tracked
 from dsml.step.facts import git_facts, git_origin, now
 from dsml.step.process import mark
 from dsml.store import Store
-from dsml.store.runs import RunRecord, keep_run
+from dsml.store.runs import RunRecord, has_attempts, keep_run
 
 if TYPE_CHECKING:
     from dsml.orchestrate.runner import Log
@@ -86,6 +86,7 @@ class Recorded(Executor):
                 run.follow(event)
                 yield event
                 yield from run.tracked.link(plan_context)
+            yield from run.tracked.link(plan_context, wait=run.has_worked)
         except BaseException as error:
             if status == "passed":
                 status = "failed"
@@ -112,6 +113,11 @@ class _Run:
                 log.warning(f"catalog.yml, preload: there is no module '{name}'")
         self.tracked = Tracked(project, run.run_id, log)
 
+    @property
+    def has_worked(self) -> bool:
+        """Whether a step has been run: a run that found nothing to do doesn't wait for MLflow."""
+        return has_attempts(self._store, self._record.run_id)
+
     def follow(self, event: DagsterEvent) -> None:
         """Write the trace when a step has ended, so that it is there if the run is killed."""
         if not (event.is_step_success or event.is_step_failure):
@@ -134,7 +140,7 @@ class _Run:
             problem = export.send(found.spans) if export.is_configured() else None
             if problem is not None:
                 self._log.warning(str(problem))
-        self.tracked.end()
+        self.tracked.end(wait=self.has_worked)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -19,10 +19,10 @@ from dsml.evidence.site.notebooks import report_page
 from dsml.orchestrate.cancelling import check_cancelled
 from dsml.orchestrate.executed import prepare, write_html
 from dsml.orchestrate.kernel import Execution
-from dsml.orchestrate.warm import kernel_env
 from dsml.step.checks import judge, run_checks
 from dsml.step.context import Setting
 from dsml.step.facts import now
+from dsml.step.process import environment_of
 from dsml.step.reported import Reported
 from dsml.step.spans import TRACEPARENT, traceparent
 from dsml.step.task import Observed, Task, manifest_of, measure_outs, record_of, setting_of
@@ -141,7 +141,7 @@ def _execute(
         notebook=prepare(task.root, task.step, given),
         file=staging.evidence / NOTEBOOK_FILE,
         folder=source.parent,
-        env=kernel_env(task.root, {**env, TRACEPARENT: traceparent(task.address, task.number)}),
+        env=environment_of(task.root, {**env, TRACEPARENT: traceparent(task.address, task.number)}),
         private=staging.private,
     )
     execution.start()

@@ -48,9 +48,11 @@ class Tracked:
         elif tracking_of(project.root, project.catalog) is not None:
             log.warning("nothing is tracked: the catalog says mlflow, and MLflow is not installed")
 
-    def link(self, context: PlanOrchestrationContext) -> Iterator[DagsterEvent]:
+    def link(
+        self, context: PlanOrchestrationContext, *, wait: bool = False
+    ) -> Iterator[DagsterEvent]:
         """Once, when it is known: an event that leads to the run in MLflow."""
-        if self._begun is None or not self._begun.done():
+        if self._begun is None or not (wait or self._begun.done()):
             return
         found, self._begun = self._begun.result(), None
         if found.get("problem"):
@@ -64,17 +66,13 @@ class Tracked:
         if self._tracker is not None:
             self._tracker.push(self._run_id)
 
-    def end(self) -> None:
-        """Have all of the run written to MLflow; what was in the way is told.
-
-        A run in which nothing had to be run is over before MLflow is imported: it doesn't wait.
-        """
-        if self._begun is not None and not self._begun.done():
-            self.push()
-        elif self._tracker is not None:
-            problem = self._tracker.end(self._run_id)
-            if problem:
-                self._log.warning(problem)
+    def end(self, *, wait: bool) -> None:
+        """Have all of the run written to MLflow; what was in the way is told."""
+        if self._tracker is None:
+            return
+        problem = (self._tracker.end if wait else self._tracker.leave)(self._run_id)
+        if problem:
+            self._log.warning(problem)
 
 
 def kernel_env(project: Project, context: StepContext, task: Task) -> Mapping[str, str]:

@@ -18,10 +18,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from dsml.contract.project import Project
+from dsml.step.process import environment_of
 
 _FORK_TIMEOUT = 30.0  # seconds; the process may still be importing
 _LONGEST = 1 << 20  # bytes of a message
@@ -162,15 +162,9 @@ def warm_up(project: Project, executor: str) -> None:
     Under ``multiprocess`` each kernel has a worker of its own that starts it.
     """
     if sys.platform == "linux" and executor != "multiprocess" and not _WARM:
-        _WARM.append(WarmProcess(kernel_env(project.root, {}), project.catalog.preload))
+        _WARM.append(WarmProcess(environment_of(project.root), project.catalog.preload))
 
 
 def warm_process() -> WarmProcess | None:
     """The process that has been started; None: kernels are started as any other process is."""
     return _WARM[0] if _WARM else None
-
-
-def kernel_env(root: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a kernel: it imports the project's packages, installed or not."""
-    paths = [str(root), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, **env, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}

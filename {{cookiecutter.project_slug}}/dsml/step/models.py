@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from dsml.contract.catalog import CATALOG_FILE, Catalog, unknown
 from dsml.contract.lock import locked
 from dsml.contract.problem import Problem, ProjectError, Where
-from dsml.step.tracking import BY_HAND, DATABASE, URI, Tracking, tracking_of
+from dsml.step.tracking import BY_HAND, DATABASE, QUIET, URI, Tracking, tracking_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,7 +59,6 @@ _CONDA, _PIP, _EXTRA = "conda_env", "pip_requirements", "extra_pip_requirements"
 _FORMAT = "serialization_format"
 _LOCK = threading.Lock()
 _BEFORE: list[str | None] = []  # the variable as it was, and the addresses that are in use now
-_TELEMETRY = "MLFLOW_DISABLE_TELEMETRY"
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,8 @@ def need_mlflow(what: str) -> None:
     Raises:
         ProjectError: MLflow is not installed.
     """
-    os.environ.setdefault(_TELEMETRY, "true")  # before the first import
+    for name, value in QUIET.items():  # before the first import
+        os.environ.setdefault(name, value)
     if find_spec("mlflow") is None:
         told = f"{what} needs MLflow, which is not installed"
         fix = f"add '{MLFLOW_EXTRA}' to the dependencies in pyproject.toml, then: make install"

@@ -1,12 +1,20 @@
-"""Which process does something, and whether it is still there."""
+"""Which process does something, whether it is still there, and what a new one is told."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
+from pathlib import Path
 
 # Seconds by which the start of a process may seem to change when the clock is put right.
 _TOLERANCE = 5.0
+
+
+def environment_of(root: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a process that imports the project's packages, installed or not."""
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, **(more or {}), "PYTHONPATH": path}
 
 
 def mark() -> str:

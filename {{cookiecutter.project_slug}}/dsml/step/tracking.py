@@ -31,7 +31,7 @@ _EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 # Requests of a notebook to a server: a short outage is waited out, a long one fails the attempt.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 # MLflow would otherwise report to its makers how it is used.
-_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Tracking:
                 Without one, all that is logged lands in runs beside.
             tags: what these others are tagged with.
         """
-        found = {**_QUIET, URI: self.uri, _EXPERIMENT: self.experiment}
+        found = {**QUIET, URI: self.uri, _EXPERIMENT: self.experiment}
         if self.is_remote:
             found |= {name: os.environ.get(name, value) for name, value in _PATIENCE.items()}
         context = {**({"mlflow.parentRunId": run} if run else {}), **(tags or {})}

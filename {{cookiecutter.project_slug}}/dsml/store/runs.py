@@ -22,6 +22,7 @@ RUNS_FOLDER = ".runs"
 RUN_FILE = "run.json"
 TRACE_FILE = "trace.json"
 _BEGUN_FOLDER = "begun"
+_NOTE = ".json"
 
 RUNNING, CACHED = "running", "cached"  # of a note, beside the statuses of attempts
 
@@ -108,7 +109,7 @@ def note_cached(store: Store, manifest: Manifest) -> None:
 
 def note(store: Store, record: Attempt) -> None:
     """Note that an attempt begins; ``record`` holds what is known of it now."""
-    name = f"{record.address.label}.{record.number}.json"
+    name = f"{record.address.label}.{record.number}{_NOTE}"
     path = run_path(store, record.run_id, _BEGUN_FOLDER) / name
     store.write(path, record.to_json())
 
@@ -117,6 +118,11 @@ def noted(store: Store, run_id: str) -> list[UPath]:
     """The notes of a run, in no order; each holds an ``Attempt`` as it was at its beginning."""
     found = _listed(run_path(store, run_id, _BEGUN_FOLDER))
     return [path for path in found if not path.name.startswith(".")]
+
+
+def has_attempts(store: Store, run_id: str) -> bool:
+    """Whether a step has been run, and not only found to be unchanged."""
+    return any(not path.name.endswith(f".0{_NOTE}") for path in noted(store, run_id))
 
 
 def _listed(folder: UPath) -> Iterable[UPath]:
