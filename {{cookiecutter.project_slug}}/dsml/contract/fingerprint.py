@@ -56,7 +56,7 @@ class Code:
         Found out when it is asked for first; comments and blank lines don't change it.
         """
         digest = hashlib.sha256()
-        for label, text in self._texts():
+        for label, text in self._texts:
             if label or text:
                 content = text.encode("utf-8", "surrogatepass")
                 digest.update(f"{label}\n{len(content)}\n".encode() + content)
@@ -65,14 +65,16 @@ class Code:
     def mentions(self, words: Iterable[str]) -> bool:
         """Whether one of the words is in the code, or in the modules that it imports."""
         words = tuple(words)
-        return any(word in text for _, text in self._texts() for word in words)
+        return any(word in text for _, text in self._texts for word in words)
 
-    def _texts(self) -> Iterable[tuple[str, str]]:
-        yield from ((label, normal_form(source)) for label, source in self.parts)
+    @cached_property
+    def _texts(self) -> tuple[tuple[str, str], ...]:
+        found = [(label, normal_form(source)) for label, source in self.parts]
         if self.modules is not None:
             sources = (source for _, source in self.parts)
-            for module in self.modules.imported_by(sources, self.folder):
-                yield f"import {module.name}", module.source.normal_form
+            imported = self.modules.imported_by(sources, self.folder)
+            found += [(f"import {module.name}", module.source.normal_form) for module in imported]
+        return tuple(found)
 
 
 def _label(tags: frozenset[str]) -> str:

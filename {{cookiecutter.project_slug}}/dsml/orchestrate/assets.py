@@ -4,12 +4,10 @@ Annotations are evaluated here: Dagster reads the type of ``context`` at run tim
 """
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dagster import (
-    AssetCheckResult,
     AssetDep,
     AssetExecutionContext,
     AssetsDefinition,
@@ -17,7 +15,6 @@ from dagster import (
     BetaWarning,
     CodeReferencesMetadataValue,
     LocalFileCodeReference,
-    MaterializeResult,
     MetadataValue,
     PartitionsDefinition,
     multi_asset,
@@ -47,12 +44,8 @@ def step_assets(
         retry_policy=retry_policy(project.retries(step)),
         pool=step.pool or None,
     )
-    def materialise(
-        context: AssetExecutionContext,
-    ) -> Iterator[MaterializeResult[Any] | AssetCheckResult]:
-        from dsml.orchestrate.materialise import (
-            materialise_step,
-        )  # slow, and only a worker needs it
+    def materialise(context: AssetExecutionContext) -> Any:  # Dagster evaluates it 8 times a step
+        from dsml.orchestrate.materialise import materialise_step  # slow; only a run needs it
 
         yield from materialise_step(context, project, step)
 

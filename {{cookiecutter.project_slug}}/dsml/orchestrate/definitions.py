@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from dagster import (
-    AssetsDefinition,
-    Definitions,
-    JobDefinition,
-)
+from dagster import AssetsDefinition, Definitions, JobDefinition
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from dsml.contract.catalog import EXECUTORS, Pipeline
@@ -31,13 +29,27 @@ def load_definitions(root: Path | str) -> Definitions:
     Raises:
         ProjectError: the project is invalid; the text names every mistake.
     """
-    project = load_project(Path(root).resolve())
+    with _uncollected():
+        return _definitions(load_project(Path(root).resolve()))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let nothing be searched for garbage: all that is made here stays, and it is much."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _definitions(project: Project) -> Definitions:
     assets = [_assets(project, step) for step in project.registered.values()]
     return Definitions(
         assets=assets,
-        executor=executor(
-            project, EXECUTORS[0], None
-        ),  # of what is materialised without a pipeline
+        executor=executor(project, EXECUTORS[0], None),  # of what is materialised by itself
         jobs=[_job(project, p, assets) for p in project.catalog.pipelines.values()],
         schedules=pipeline_schedules(project),
         sensors=[*pipeline_sensors(project), failure_sensor(project)],
