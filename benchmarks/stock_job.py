@@ -25,7 +25,7 @@ from dagster import (
 )
 
 warnings.simplefilter("ignore", BetaWarning)
-from dagstermill import ConfigurableLocalOutputNotebookIOManager, define_dagstermill_op  # noqa: E402
+from dagstermill import ConfigurableLocalOutputNotebookIOManager, define_dagstermill_op  # noqa: E402 - quiet
 
 _OUT = "executed_notebook"
 

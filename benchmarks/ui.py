@@ -14,6 +14,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 
 from benchmarks.generation import clean_template, generate
@@ -96,8 +97,8 @@ def _free_port() -> int:
 
 
 def _answers(address: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310
-        return bool(answer.status == 200 and b"<html" in answer.read())  # noqa: PLR2004
+    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - ours
+        return bool(answer.status == HTTPStatus.OK and b"<html" in answer.read())
     return False
 
 
