@@ -3,6 +3,7 @@
 Annotations are evaluated here: Dagster reads the type of ``context`` at run time.
 """
 
+import inspect
 import warnings
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,26 @@ from dsml.orchestrate.partitions import dependency
 from dsml.orchestrate.policies import retry_policy
 
 
+def _signature(context: AssetExecutionContext) -> Any:
+    """What Dagster has to know of all functions that materialise a step."""
+
+
+_SIGNATURE = inspect.signature(_signature)
+
+
 def step_assets(
     project: Project, step: StepSpec, partitions: PartitionsDefinition[str]
 ) -> AssetsDefinition:
     """The assets that one step materialises: its executed notebook, and each of its outs."""
 
-    @multi_asset(
+    def materialise(context: AssetExecutionContext) -> Any:
+        from dsml.orchestrate.materialise import materialise_step  # slow; only a run needs it
+
+        yield from materialise_step(context, project, step)
+
+    # Dagster asks for it, and evaluates the annotations, a dozen times a step.
+    materialise.__dict__["__signature__"] = _SIGNATURE
+    return multi_asset(
         name=op_name(step.name),
         specs=_specs(project, step),
         check_specs=check_specs(step, partitions),
@@ -43,13 +58,7 @@ def step_assets(
         op_tags=dict(step.tags),
         retry_policy=retry_policy(project.retries(step)),
         pool=step.pool or None,
-    )
-    def materialise(context: AssetExecutionContext) -> Any:  # Dagster evaluates it 8 times a step
-        from dsml.orchestrate.materialise import materialise_step  # slow; only a run needs it
-
-        yield from materialise_step(context, project, step)
-
-    return materialise
+    )(materialise)
 
 
 def dependencies(project: Project, step: StepSpec) -> list[AssetDep]:
