@@ -68,6 +68,7 @@ class _Service:
         self._runs = MlflowRuns(tracking)
         self._followed: dict[str, _Run] = {}
         self._later: queue.SimpleQueue[tuple[str, threading.Event | None]] = queue.SimpleQueue()
+        self._queued: set[str] = set()
         threading.Thread(target=self._push_all, daemon=True).start()
 
     @cached_property
@@ -95,7 +96,9 @@ class _Service:
     def push(self, run: str) -> Answer:
         """Bring MLflow up to date when there is time."""
         self._follow(run)
-        self._later.put((run, None))
+        if run not in self._queued:  # else what is new is written with what waits already
+            self._queued.add(run)
+            self._later.put((run, None))
         return {}
 
     def end(self, run: str) -> Answer:
@@ -138,6 +141,7 @@ class _Service:
     def _push_all(self) -> None:
         while True:
             run, done = self._later.get()
+            self._queued.discard(run)
             with contextlib.suppress(Exception):  # told by _push_one
                 self._push_one(run, self._followed[run])
             if done is not None:
