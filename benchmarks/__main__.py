@@ -18,6 +18,8 @@ from benchmarks import (
     profile,
     publishing,
     readme,
+    saving,
+    tracking,
     ui,
     workers,
 )
@@ -31,8 +33,10 @@ ALL: dict[str, Callable[[], Result]] = {
     "load": loading.measure,
     "check": check_scale.measure,
     "idle": idle.measure,
+    "tracking": tracking.measure,
     "generate": generation.measure,
     "memory": memory.measure,
+    "save": saving.measure,
     "publish": publishing.measure,
     "ui": ui.measure,
 }

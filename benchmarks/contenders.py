@@ -23,6 +23,7 @@ from benchmarks.projects import (
     steps,
     write_project,
 )
+from benchmarks.run_without import FORKS
 from benchmarks.timing import Command
 
 HERE = Path(__file__).resolve().parent
@@ -52,20 +53,20 @@ class Contender:
     slow: bool = False  # is measured on fewer notebooks, so that the whole doesn't take an hour
 
 
-def dsml(root: Path, *arguments: str, plain: bool = False) -> Command:
-    """A command of a project; ``plain``: its kernels are not forked."""
-    called = [str(HERE / "run_plainly.py")] if plain else ["-m", "dsml"]
+def dsml(root: Path, *arguments: str, without: str = "") -> Command:
+    """A command of a project, ``without`` a part that ``run_without.py`` knows."""
+    called = [str(HERE / "run_without.py"), without] if without else ["-m", "dsml"]
     return Command([sys.executable, *called, *arguments], root, {"PYTHONPATH": str(root)})
 
 
 def _ours(
-    executor: str = "threads", *, plain: bool = False, tracked: bool = False
+    executor: str = "threads", *, without: str = "", tracked: bool = False
 ) -> Callable[[Path, Job], Command]:
     def command(root: Path, job: Job) -> Command:
         environment = {"mlflow": ".mlflow"} if tracked else None
         made = steps(job.number, job.shape, job.work)
         write_project(root, made, environment, executor=executor, workers=job.workers)
-        return dsml(root, "run", "--force", plain=plain)
+        return dsml(root, "run", "--force", without=without)
 
     return command
 
@@ -146,8 +147,8 @@ def has_ploomber() -> bool:
 
 
 OURS = Contender("ours", _ours())
-TRACKED = Contender("ours, tracked in MLflow", _ours(tracked=True), slow=True)
-PLAIN = Contender("ours, kernels not forked", _ours(plain=True), slow=True)
+TRACKED = Contender("ours, tracked in MLflow", _ours(tracked=True))
+PLAIN = Contender("ours, kernels not forked", _ours(without=FORKS), slow=True)
 MULTIPROCESS = Contender("ours, executor multiprocess", _ours("multiprocess"), slow=True)
 PAPERMILL = Contender("papermill alone", _papermill)
 PAPERMILL_ON_OURS = Contender("papermill alone, on our notebooks", _papermill_on_ours, slow=True)

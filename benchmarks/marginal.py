@@ -21,7 +21,6 @@ IN_CHAIN = (
     contenders.OURS,
     contenders.PLAIN,
     contenders.MULTIPROCESS,
-    contenders.TRACKED,
     contenders.PAPERMILL,
     contenders.PAPERMILL_ON_OURS,
     contenders.STOCK,

@@ -11,13 +11,14 @@ import json
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.contenders import PAPERMILL as PAPERMILL_ALONE
 from benchmarks.contenders import Job, dsml
 from benchmarks.projects import Step, write_project
 from benchmarks.report import Limit, Result
+from benchmarks.run_without import FORKS
 from benchmarks.timing import ROUNDS, Command, in_turn
 
 MORE = 10.0  # MB of a kernel over a bare one, at most
@@ -64,20 +65,26 @@ _NAMES = {  # of the processes from the kernel up to the command, by contender
         "run process",
     ),
 }
+_OURS = {  # the executor, and what is left out
+    "ours": ("threads", ""),
+    "ours, kernels not forked": ("threads", FORKS),
+    "ours, executor multiprocess": ("multiprocess", ""),
+}
 _BARE = "bare ipykernel, under papermill"
 _FIGURES = ("pss", "own", "peak")
 
 
-def measure(rounds: int = ROUNDS) -> Result:
+def measure(rounds: int = ROUNDS, chosen: Sequence[str] = tuple(_OURS)) -> Result:
     """Let a notebook look at the memory of its own kernel, and of the processes around it."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         bare = root / "bare"
         commands = {_BARE: PAPERMILL_ALONE.command(bare, Job(1, work=LOOK))}
-        for number, (name, arguments) in enumerate(_ours().items()):
+        for number, name in enumerate(chosen):
+            executor, without = _OURS[name]
             project = root / str(number)
-            write_project(project, {"a.look": Step(LOOK)}, executor=arguments["executor"])
-            commands[name] = dsml(project, "run", "--force", plain=arguments["plain"] == "yes")
+            write_project(project, {"a.look": Step(LOOK)}, executor=executor)
+            commands[name] = dsml(project, "run", "--force", without=without)
         tasks = {name: _look(command, root / "look.json") for name, command in commands.items()}
         found = in_turn(tasks, rounds)
     medians = {name: _medians(name, looks) for name, looks in found.items()}
@@ -103,14 +110,6 @@ def measure(rounds: int = ROUNDS) -> Result:
         if name != _BARE
     ]
     return Result("memory", "Memory while a notebook runs", rows, limits)
-
-
-def _ours() -> Mapping[str, Mapping[str, str]]:
-    return {
-        "ours": {"executor": "threads", "plain": "no"},
-        "ours, kernels not forked": {"executor": "threads", "plain": "yes"},
-        "ours, executor multiprocess": {"executor": "multiprocess", "plain": "no"},
-    }
 
 
 def _look(command: Command, file: Path) -> Callable[[], list[dict[str, float]]]:

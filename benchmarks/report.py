@@ -23,8 +23,10 @@ ORDER = (
     "load",
     "check",
     "idle",
+    "tracking",
     "generate",
     "memory",
+    "save",
     "publish",
     "ui",
 )

@@ -23,7 +23,9 @@ from benchmarks import (
     publishing,
     readme,
     report,
+    saving,
     timing,
+    tracking,
     ui,
     workers,
 )
@@ -183,6 +185,13 @@ def test_a_run_with_nothing_to_do_is_measured_beside_an_empty_job():
 
 
 @pytest.mark.slow
+def test_a_run_is_measured_with_mlflow_and_without():
+    (row,) = tracking.measure(1, (1,)).rows
+    assert row["notebooks"] == 1
+    assert row["tracked, CPU s"] > row["CPU s"]
+
+
+@pytest.mark.slow
 def test_generation_is_measured_with_hooks_and_without():
     with_hooks, without = generation.measure(1).rows
     assert with_hooks["s"] > without["s"]
@@ -191,13 +200,20 @@ def test_generation_is_measured_with_hooks_and_without():
 @pytest.mark.slow
 @pytest.mark.skipif(not memory.can_measure(), reason="Linux alone tells the memory so")
 def test_memory_is_told_of_the_kernel_and_of_the_processes_around_it():
-    rows = memory.measure(1).rows
+    rows = memory.measure(1, ("ours",)).rows
     assert [row["process"] for row in rows if row["run by"] == "ours"] == [
         "kernel",
         "process that kernels are forked from",
         "run process",
     ]
     assert all(0 < row["its own alone, MB"] <= row["PSS, MB"] for row in rows)
+
+
+@pytest.mark.slow
+def test_a_large_notebook_is_run_with_saves_and_without():
+    result = saving.measure(1, 2, 0.1, 0)
+    assert [row["run by"] for row in result.rows][:2] == ["ours", "ours, saved at the end only"]
+    assert [limit.at_most for limit in result.limits] == [1.1, 1.1]
 
 
 def test_a_table_is_published_and_copied():
