@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from cookiecutter.main import cookiecutter
 
+from dsml.contract.lock import locked
+
 TEMPLATE = Path(__file__).resolve().parent.parent
 PROJECT_FOLDER = TEMPLATE / "{{cookiecutter.project_slug}}"
 # What cookiecutter needs of this repository. Environments and builds stay behind.
@@ -48,6 +50,12 @@ def _libraries_leave_the_environment_as_it_was() -> Iterator[None]:
     take_back()
 
 
+def _of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder of the whole run, which its workers share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _a_home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the settings of git, cookiecutter and make out, and give git an identity."""
@@ -63,6 +71,8 @@ def _a_home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, folder in kept.items():
             patch.setenv(name, os.environ.get(name, str(folder)))
+        # Content decides what mypy takes from it, so fresh projects share what is the same in all.
+        patch.setenv("MYPY_CACHE_DIR", str(_of_all_workers(tmp_path_factory) / "mypy"))
         patch.setenv("HOME", str(home))
         patch.setenv("USERPROFILE", str(home))
         patch.setenv("COOKIECUTTER_CONFIG", str(home / "no-such-file"))
@@ -127,11 +137,16 @@ def digits(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default project after a run of each of its steps on `small`, shared like `digits`."""
-    project = tmp_path_factory.mktemp("trained") / digits.name
-    shutil.copytree(digits, project)
-    for pipeline in ("training", "inference"):
-        command = ("-m", "dsml", "run", pipeline, "--experiment", "small")
-        run_command(sys.executable, *command, cwd=project)
+    project = _of_all_workers(tmp_path_factory) / "trained" / digits.name
+    project.parent.mkdir(exist_ok=True)
+    with locked(project, patience=300):  # it takes a while: one worker makes it for all
+        if not project.exists():
+            made = tmp_path_factory.mktemp("trained") / digits.name
+            shutil.copytree(digits, made)
+            for pipeline in ("training", "inference"):
+                command = ("-m", "dsml", "run", pipeline, "--experiment", "small")
+                run_command(sys.executable, *command, cwd=made)
+            made.rename(project)
     return project
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +20,7 @@ from typing import Any, TypeVar
 
 import psutil
 import yaml
-from dagster import DagsterInstance, DagsterRun
+from dagster import AssetKey, DagsterInstance, DagsterRun
 from dagster._core.instance.ref import InstanceRef
 
 from dsml.contract.catalog import DEFAULT_PATTERN
@@ -48,6 +51,24 @@ class Step:
     declared: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _write_settings(home: Path) -> None:
+    home.mkdir(parents=True)
+    shutil.copy(PROJECT_FOLDER / ".dagster" / "dagster.yaml", home)
+
+
+@functools.cache
+def _dagster_home() -> Path:
+    """A home of Dagster in which nothing has been run yet."""
+    home = Path(tempfile.mkdtemp(prefix="dagster-home-"), ".dagster")
+    atexit.register(shutil.rmtree, home.parent, ignore_errors=True)
+    _write_settings(home)
+    with DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:
+        instance.get_runs(limit=1)
+        instance.all_instigator_state()
+        instance.fetch_materializations(AssetKey("none"), limit=1)
+    return home
+
+
 def write_project(
     root: Path,
     steps: Mapping[str, Step],
@@ -56,11 +77,18 @@ def write_project(
     storage: str = "artefacts",
     pipelines: Mapping[str, Any] | None = None,
     pattern: str = DEFAULT_PATTERN,
+    with_databases: bool = True,
     **catalog_keys: Any,
 ) -> Path:
-    """Write a project whose notebooks are registered; the runtime is the template's own."""
-    (root / ".dagster").mkdir(parents=True)
-    shutil.copy(PROJECT_FOLDER / ".dagster" / "dagster.yaml", root / ".dagster")
+    """Write a project whose notebooks are registered; the runtime is the template's own.
+
+    It has the databases of Dagster already, which take longer to make than a run takes; without
+    them it is as somebody has it who has just cloned it.
+    """
+    if with_databases:
+        shutil.copytree(_dagster_home(), root / ".dagster")
+    else:
+        _write_settings(root / ".dagster")
     shutil.copy(PROJECT_FOLDER / "dag.py", root)
     (root / "dsml").symlink_to(PROJECT_FOLDER / "dsml", target_is_directory=True)
     for name, step in steps.items():

@@ -221,13 +221,13 @@ def test_a_run_that_is_not_there_is_told_so(root, failed):
 
 
 def test_before_the_first_run_there_is_nothing_to_list(tmp_path):
-    root = write_project(tmp_path / "a project", {"a.b": Step()})
+    root = write_project(tmp_path / "a project", {"a.b": Step()}, with_databases=False)
     assert dsml(root, "runs").stdout == "there are no runs yet: dsml run\n"
 
 
 @pytest.mark.slow
 def test_commands_that_are_started_at_once_in_a_fresh_project_do_not_spoil_its_history(tmp_path):
-    root = write_project(tmp_path / "a project", {"a.b": Step()})
+    root = write_project(tmp_path / "a project", {"a.b": Step()}, with_databases=False)
     started = [start(root, "runs") for _ in range(4)]
     ended = [(*process.communicate(timeout=60), process.returncode) for process in started]
     assert ended == [("there are no runs yet: dsml run\n", "", 0)] * 4
