@@ -123,6 +123,13 @@ SENSORS = {
     "an empty pattern": (sensor(watch="''"), f"watch: '' {NO_FILES}"),
     "a folder's name": (sensor(watch="data/"), f"watch: 'data/' {NO_FILES}"),
     "a bucket": (sensor(watch="s3://bucket/"), f"watch: 's3://bucket/' {NO_FILES}"),
+    "credentials": (
+        sensor(watch="s3://key:secret@bucket/*.csv"),
+        (
+            "watch: the address holds a user name, a password or a key\n  leave it out: "
+            "credentials come from the environment or the cloud's own chain"
+        ),
+    ),
     "backslashes": (
         sensor(watch=r"data\*.csv"),
         "watch: 'data\\\\*.csv' holds backslashes\n  write a path with forward slashes",

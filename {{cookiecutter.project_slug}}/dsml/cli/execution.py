@@ -74,6 +74,7 @@ def run_shown(
     from dsml.store import Store
 
     store = Store.open(project.root, project.catalog)
+    store.reach()
     started = run or create_run(project, request, instance, tags)
     _head(console, request, started.run_id)
     view = _view(console, store, request, started.run_id)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dsml.contract.cron import FORM, cron_finding
 from dsml.contract.declared import Keys, Reader, key, keys_of
+from dsml.contract.storage import credentials_finding
 from dsml.contract.timezones import timezone_finding
 
 EACH = "all"  # in the place of an experiment's name: every experiment
@@ -83,6 +84,9 @@ def _pattern_finding(sensor: Sensor) -> tuple[str, str] | None:
     pattern, local = sensor.watch, sensor.local
     if local is not None and "\\" in local:
         return f"{pattern!r} holds backslashes", "write a path with forward slashes"
+    # a `?` is a part of a pattern
+    if (finding := credentials_finding(pattern.partition("?")[0])) is not None:
+        return finding[0], finding[1]
     path = pattern if local is None else local
     if not path.strip() or path.endswith(("/", "/.", "/..")) or path in (".", ".."):
         return (

@@ -20,6 +20,7 @@ from dsml.step.spans import SPANS_FILE, Span
 from dsml.step.task import LOGGED_FOLDER
 from dsml.store import Attempt, Manifest, Store
 from dsml.store.manifest import ATTEMPT_FILE, Json, LoggedModel
+from dsml.store.remote import read
 from dsml.store.runs import CACHED, RUNNING, RunRecord, noted, read_run
 
 PASSED, KILLED = "passed", "killed"
@@ -112,7 +113,7 @@ def read_each(store: Store, items: Iterable[T], read: Callable[[T], R]) -> list[
 
 
 def _read(store: Store, path: UPath, of_run: str) -> Tried:
-    begun = Attempt.from_json(path.read_bytes())
+    begun = Attempt.from_json(read(path))
     known = (_ended(store, begun) if begun.number else None) or begun
     outcome = known.status
     if outcome == RUNNING and (of_run != RUNNING or is_gone(begun.process)):
@@ -137,7 +138,7 @@ def _read(store: Store, path: UPath, of_run: str) -> Tried:
 def _ended(store: Store, begun: Attempt) -> Attempt | None:
     path = store.attempt_path(begun.address, begun.number, ATTEMPT_FILE)
     try:
-        return Attempt.from_json(path.read_bytes())
+        return Attempt.from_json(read(path))
     except FileNotFoundError:
         return None
 

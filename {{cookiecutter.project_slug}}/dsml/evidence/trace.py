@@ -31,6 +31,7 @@ from dsml.step.facts import now
 from dsml.step.otlp import from_otlp, to_otlp
 from dsml.step.spans import ATTEMPT, INSTANCE, RUN, STEP, Span
 from dsml.store import Store
+from dsml.store.remote import read
 from dsml.store.runs import TRACE_FILE, read_run, run_ids, run_path
 
 LATEST = "latest"
@@ -128,7 +129,7 @@ def trace_of(store: Store, run_id: str) -> Trace:
 def read_trace(store: Store, run_id: str) -> Trace | None:
     """The trace as it was written, None where it was not."""
     try:
-        document = json.loads(run_path(store, run_id, TRACE_FILE).read_bytes())
+        document = json.loads(read(run_path(store, run_id, TRACE_FILE)))
     except FileNotFoundError:
         return None
     return Trace(run_id, from_otlp(document))

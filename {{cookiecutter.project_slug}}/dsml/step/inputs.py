@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -284,13 +284,23 @@ def parts_of(found: Input) -> Iterable[Input]:
 
 
 def local_paths(
-    store: Store, inputs: Mapping[str, Input], address: StepRun
+    store: Store,
+    inputs: Mapping[str, Input],
+    address: StepRun,
+    folder: Path | None = None,
+    warn: Callable[[str], object] | None = None,
 ) -> dict[str, LocalPaths]:
-    """Where the content of inputs can be read; of a mapped step by the keys of its instances."""
+    """Where the content of inputs can be read; of a mapped step by the keys of its instances.
+
+    What has to be fetched is there as long as ``folder``; ``warn`` is told of what arrived damaged.
+    """
+
+    def fetch(found: Input) -> str:
+        return str(store.fetch(found, address, folder, warn))
 
     def local(found: Input) -> LocalPaths:
         if found.parts is None:
-            return str(store.fetch(found, address))
-        return {key: str(store.fetch(part, address)) for key, part in found.parts.items()}
+            return fetch(found)
+        return {key: fetch(part) for key, part in found.parts.items()}
 
     return {name: local(found) for name, found in inputs.items()}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dsml.store.manifest import Attempt, Curve, Input, InstanceRun, Manifest, Output, Plan, Value
 from dsml.store.paths import Layout, StepRun
-from dsml.store.publish import Staging, Store
+from dsml.store.publish import Store
+from dsml.store.staging import Staging
 
 __all__ = [
     "Attempt",

@@ -9,9 +9,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from dsml.store.paths import StepRun
+from dsml.store.paths import StepRun, check_names
 
 VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -56,6 +57,9 @@ class Input:
     values: Mapping[str, Json] = field(default_factory=dict)
     parts: Mapping[str, Input] | None = None
 
+    def __post_init__(self) -> None:
+        check_names(self.run_id, self.file, self.sha256, self.partition, self.instance)
+
     @classmethod
     def of_parts(cls, path: str, run_id: str, parts: Mapping[str, Input]) -> Input:
         """What has been published by several, as one."""
@@ -82,6 +86,9 @@ class Output:
     bytes: int
     sha256: str
     parts: Mapping[str, Output] | None = None
+
+    def __post_init__(self) -> None:
+        check_names(self.file, self.sha256)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Output:
@@ -280,3 +287,10 @@ def _inputs(raw: Mapping[str, Any]) -> dict[str, Input]:
 
 def _json_of(record: Manifest | Attempt | Plan) -> str:
     return json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n"
+
+
+def measure(file: Path) -> Output:
+    """Size and sha256 of a file."""
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
+    return Output(file.name, file.stat().st_size, digest.hexdigest())

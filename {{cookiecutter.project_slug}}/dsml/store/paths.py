@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dsml.contract.problem import Problem, ProjectError, Where
 
 # What {partition} becomes for a step that has no partitions beside its experiment.
 NO_PARTITION = "all"
 # The folder in a step's own in which each instance of a fan-out has one.
 INSTANCES_FOLDER = "instances"
+# What is no name of one file or folder, but leads to another: a separator, a zero, `.` and `..`.
+_LEADS_AWAY = re.compile(r"[/\\\0]|\A\.\.?\Z")
+
+
+def check_names(*names: str | None) -> None:
+    """Look whether each is the name of one file or folder, or empty.
+
+    The catalog allows no others; what stands in the storage may have been written by anybody.
+
+    Raises:
+        ProjectError: one of them leads out of its folder.
+    """
+    for name in names:
+        if name and _LEADS_AWAY.search(name):
+            what = f"{name!r} leads out of its folder, so it is neither read nor written"
+            fix = "find out who has changed what lies in the storage, and restore it"
+            raise ProjectError([Problem(Where("storage"), what, fix, "leads-away")])
+
+
+def check_inside(root: Path, target: Path) -> None:
+    """Look whether a file that is to be written lies below ``root``, links followed.
+
+    Raises:
+        ProjectError: a link leads elsewhere.
+    """
+    real = os.path.realpath(target)
+    if not Path(real).is_relative_to(os.path.realpath(root)):
+        what = f"a link in the storage leads to '{real}', where nothing is written"
+        fix = "replace the link by a folder, or choose that place as the storage"
+        raise ProjectError([Problem(Where(str(target)), what, fix, "leads-away")])
 
 
 @dataclass(frozen=True)
@@ -22,6 +57,9 @@ class StepRun:
     run_id: str
     partition: str | None = None
     instance: str | None = None
+
+    def __post_init__(self) -> None:
+        check_names(self.step, self.experiment, self.run_id, self.partition, self.instance)
 
     @property
     def label(self) -> str:
@@ -50,6 +88,7 @@ class Layout:
 
     def path(self, address: StepRun, file: str) -> str:
         """The path of a file, relative to the storage root, with forward slashes."""
+        check_names(*file.split("/"))
         stage, notebook = address.step.split(".")
         if address.instance is not None:
             file = f"{INSTANCES_FOLDER}/{address.instance}/{file}"

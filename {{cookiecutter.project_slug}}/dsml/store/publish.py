@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import shutil
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from upath import UPath
 
 from dsml.contract.catalog import Catalog
+from dsml.contract.storage import DEFAULT_CACHE, bytes_of, protocol_of
+from dsml.store.cache import READ_ONLY, Cache, Warn
 from dsml.store.manifest import (
     ATTEMPT_FILE,
     ATTEMPTS_FOLDER,
@@ -25,76 +21,55 @@ from dsml.store.manifest import (
     Manifest,
     Output,
     Plan,
+    measure,
 )
-from dsml.store.paths import NO_PARTITION, Layout, StepRun
+from dsml.store.paths import NO_PARTITION, Layout, StepRun, check_inside
+from dsml.store.remote import glob, open_root, put, read, read_all
+from dsml.store.staging import Staging, own
+
+__all__ = ["Staging", "Store", "input_of", "measure"]
 
 # Folders of the store's own; the leading dot keeps them apart from experiments.
 STAGING_FOLDER = ".staging"
 SCRATCH_FOLDER = ".scratch"
-_NEWEST_FOLDER = ".newest"
-_SAME_FOLDER = ".same"
-_INPUTS_FOLDER = ".inputs"
-_READ_ONLY = 0o444
-# One thread of a process copies a remote file, others that want it wait.
-_FETCHING: dict[Path, threading.Lock] = {}
+NEWEST_FOLDER = ".newest"
+SAME_FOLDER = ".same"
+INPUTS_FOLDER = ".inputs"
 _IN_MODELS = 2  # so deep are the files of a logged model: logged/<model>/<file>
-_TRIES = 20  # to make a folder that others are removing
-
-
-@dataclass(frozen=True)
-class Staging:
-    """The local folders that one attempt writes into before anything of it is published.
-
-    ``outs`` takes the declared outs, ``evidence`` what is kept of every attempt (executed
-    notebook, log), ``private`` the files that tie the kernel to the runner.
-    """
-
-    folder: Path
-
-    @property
-    def outs(self) -> Path:
-        """Where the notebook writes its outs."""
-        return self.folder / "outs"
-
-    @property
-    def evidence(self) -> Path:
-        """Where the executed notebook, the log and logged files are."""
-        return self.folder / "evidence"
-
-    @property
-    def private(self) -> Path:
-        """Where the connection and message files are."""
-        return self.folder / "private"
-
-    def remove(self) -> None:
-        """Delete what is left of the attempt."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Store:
     """The artefacts of one environment.
 
     ``root`` is the storage folder or URL. ``work`` is a local folder for what is not published
-    yet; for local storage it is the root itself, so that publishing is a rename.
+    yet; for local storage it is the root itself, so that publishing is a rename. Of what is in
+    any other storage copies of up to ``cache_bytes`` are kept there.
     """
 
-    def __init__(self, root: UPath, layout: Layout, work: Path) -> None:
+    def __init__(
+        self, root: UPath, layout: Layout, work: Path, cache_bytes: int | None = None
+    ) -> None:
         self.root = root
         self.layout = layout
         self.work = work
+        limit = bytes_of(DEFAULT_CACHE) if cache_bytes is None else cache_bytes
+        self._cache = Cache(work / INPUTS_FOLDER, limit or 0)
 
     @classmethod
     def open(cls, project: Path, catalog: Catalog) -> Store:
         """The store of the environment that ``DSML_ENV`` names.
 
         Raises:
-            ProjectError: there is no such environment.
+            ProjectError: there is no such environment, or its storage needs a package that is
+                not installed.
         """
         environment = catalog.environment()
         layout = Layout(catalog.artefact_pattern)
-        if "://" in environment.storage:
+        if protocol_of(environment.storage):
+            keys = ("environments", environment.name, "storage")
+            root = open_root(environment.storage, catalog.where(*keys), ".".join(keys))
             work = project / ".dagster" / "work" / environment.name
-            return cls(UPath(environment.storage), layout, work)
+            return cls(root, layout, work, environment.cache_bytes)
         folder = project / Path(environment.storage).expanduser()
         return cls(UPath(folder), layout, folder)
 
@@ -102,6 +77,15 @@ class Store:
     def is_local(self) -> bool:
         """Whether published files can be opened as they are."""
         return isinstance(self.root, Path)
+
+    def reach(self) -> None:
+        """Look once whether the storage is there, before much depends on it.
+
+        Raises:
+            ProjectError: it cannot be reached, it refuses access, or there is no such bucket.
+        """
+        if not self.is_local:
+            self.root.joinpath(NEWEST_FOLDER, ".reach").exists()
 
     def path(self, address: StepRun, file: str) -> UPath:
         """Where a file of a step lies, published or not."""
@@ -114,7 +98,7 @@ class Store:
     def manifest(self, address: StepRun) -> Manifest | None:
         """The manifest of a step in a run, None where it has not been published."""
         try:
-            return Manifest.from_json(self.path(address, MANIFEST_FILE).read_bytes())
+            return Manifest.from_json(read(self.path(address, MANIFEST_FILE)))
         except FileNotFoundError:
             return None
 
@@ -147,7 +131,7 @@ class Store:
 
     def newest_each(self, step: str, experiment: str) -> dict[str, Manifest]:
         """The newest published manifest of each partition of a step, by the partition's key."""
-        pointers = self.root.glob(f"{_NEWEST_FOLDER}/{experiment}/*/{step}.json")
+        pointers = glob(self.root, f"{NEWEST_FOLDER}/{experiment}/*/{step}.json")
         keys = sorted(path.parent.name for path in pointers)
         found = {key: self.newest(step, experiment, key) for key in keys if key != NO_PARTITION}
         return {key: manifest for key, manifest in found.items() if manifest is not None}
@@ -179,31 +163,47 @@ class Store:
         runs = (self.manifest(address.of_run(run)) for run in (address.run_id, *lineage))
         return next((manifest for manifest in runs if manifest is not None), None)
 
-    def fetch(self, found: Input, reader: StepRun) -> Path:
-        """A local path at which the content of an input of the step at ``reader`` can be read."""
+    def fetch(
+        self,
+        found: Input,
+        reader: StepRun,
+        folder: Path | None = None,
+        warn: Warn | None = None,
+    ) -> Path:
+        """A local path at which the content of an input of the step at ``reader`` can be read.
+
+        It stays until ``folder`` is removed. Without one, what comes from a remote storage may be
+        gone when other things have been fetched.
+        """
         step = found.path.rpartition(".")[0]
         source = StepRun(step, reader.experiment, found.run_id, found.partition, found.instance)
-        return self.local(source, Output(found.file, found.bytes, found.sha256))
+        output = Output(found.file, found.bytes, found.sha256)
+        return self.local(source, output, folder, warn)
 
-    def local(self, address: StepRun, output: Output) -> Path:
+    def local(
+        self,
+        address: StepRun,
+        output: Output,
+        folder: Path | None = None,
+        warn: Warn | None = None,
+    ) -> Path:
         """A local path at which a published file can be read.
 
-        Local storage is read in place, anything else is copied once for each content.
+        Local storage is read in place, anything else is copied once for each content and compared
+        with what was published.
+
+        Args:
+            address: the step that has published the file.
+            output: the file.
+            folder: where to keep what is copied, for as long as the folder is there.
+            warn: is told of a copy that arrived damaged and is made again.
         """
         source = self.path(address, output.file)
         if isinstance(source, Path):
             return source
-        local = self._cached(output)
-        with _FETCHING.setdefault(local, threading.Lock()):
-            if not local.exists():
-                local.parent.mkdir(parents=True, exist_ok=True)
-                partial = local.with_name(f"{local.name}.{_own()}")
-                source.fs.get_file(source.path, str(partial))
-                partial.replace(local)
-        return local
-
-    def _cached(self, output: Output) -> Path:
-        return self.work / _INPUTS_FOLDER / output.sha256 / output.file
+        if folder is None:
+            return self._cache.fetch(source, output, warn)
+        return self._cache.lend(source, output, folder, warn)
 
     def staging(self, address: StepRun, attempt: int) -> Staging:
         """The local folders of one attempt while it is under way."""
@@ -213,9 +213,8 @@ class Store:
     def stage(self, address: StepRun, attempt: int) -> Staging:
         """Fresh local folders for one attempt."""
         staging = self.staging(address, attempt)
-        staging.remove()
-        for folder in (staging.outs, staging.evidence, staging.private):
-            _make(folder)
+        check_inside(self.work, staging.folder)
+        staging.make()
         return staging
 
     def unstage(self, staging: Staging) -> None:
@@ -230,6 +229,7 @@ class Store:
     def scratch(self, step: str, experiment: str) -> Path:
         """The folder that a notebook writes into when it is run by hand."""
         folder = self.work / SCRATCH_FOLDER / experiment / step
+        check_inside(self.work, folder)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -249,7 +249,7 @@ class Store:
         while True:
             path = self.attempt_path(address, len(found) + 1, ATTEMPT_FILE)
             try:
-                found.append(Attempt.from_json(path.read_bytes()))
+                found.append(Attempt.from_json(read(path)))
             except FileNotFoundError:
                 return found
 
@@ -263,8 +263,8 @@ class Store:
             raise FileExistsError(f"{address.label} is published in run {address.run_id}")
         for output in manifest.outputs.values():
             file = staging.outs / output.file
-            file.chmod(_READ_ONLY)  # a consumer that opens it for writing is stopped by the disk
-            self._move(file, self.path(address, output.file), self._cached(output))
+            file.chmod(READ_ONLY)  # a consumer that opens it for writing is stopped by the disk
+            self._move(file, self.path(address, output.file), output)
         self.record(manifest)
 
     def record(self, manifest: Manifest) -> None:
@@ -280,7 +280,7 @@ class Store:
     def same(self, address: StepRun, fingerprint: str) -> Manifest | None:
         """What a step has published before from all the same, if its files are still there."""
         try:
-            found = json.loads(self._same(address, fingerprint).read_bytes())
+            found = json.loads(read(self._same(address, fingerprint)))
             manifest = self.manifest(address.of_run(found["run_id"]))
         except (FileNotFoundError, ValueError, KeyError):
             return None
@@ -291,7 +291,7 @@ class Store:
 
     def _same(self, address: StepRun, fingerprint: str) -> UPath:
         return self.root.joinpath(
-            _SAME_FOLDER,
+            SAME_FOLDER,
             address.experiment,
             address.partition or NO_PARTITION,
             address.label,
@@ -301,7 +301,7 @@ class Store:
     def plan(self, address: StepRun) -> Plan | None:
         """What a mapped step is run for in a run, None where that is not known yet."""
         try:
-            return Plan.from_json(self.path(address, PLAN_FILE).read_bytes())
+            return Plan.from_json(read(self.path(address, PLAN_FILE)))
         except FileNotFoundError:
             return None
 
@@ -318,7 +318,7 @@ class Store:
     def _pointed(self, address: StepRun) -> dict[str, str]:
         """What the pointer says; nothing where it is missing or cannot be read."""
         try:
-            content = json.loads(self._pointer(address).read_bytes())
+            content = json.loads(read(self._pointer(address)))
         except (FileNotFoundError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -326,53 +326,42 @@ class Store:
     def _pointer(self, address: StepRun) -> UPath:
         partition = address.partition or NO_PARTITION
         return self.root.joinpath(
-            _NEWEST_FOLDER, address.experiment, partition, f"{address.step}.json"
+            NEWEST_FOLDER, address.experiment, partition, f"{address.step}.json"
         )
 
     def _all(self, address: StepRun) -> Iterator[Manifest]:
         """The manifests of a step; ``*`` in the address stands for anything."""
-        for path in self.root.glob(self.layout.path(address, MANIFEST_FILE)):
-            found = Manifest.from_json(path.read_bytes())
+        paths = glob(self.root, self.layout.path(address, MANIFEST_FILE))
+        for content in read_all(paths):  # `dsml gc` may have removed some since
+            found = Manifest.from_json(content)
             # `{notebook}_{run_id}` of `fit` also finds the runs of `fit_large`
             if found.step == address.step:
                 yield found
 
-    def _move(self, file: Path, target: UPath, cached: Path | None = None) -> None:
-        """Move a local file into the store; off local storage a copy may stay in the cache."""
-        target.parent.mkdir(parents=True, exist_ok=True)
+    def _move(self, file: Path, target: UPath, output: Output | None = None) -> None:
+        """Move a local file into the store; of an ``output`` a copy stays if that is remote."""
         if isinstance(target, Path):
+            check_inside(self.work, target.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
             return
-        target.fs.put_file(str(file), target.path)
-        if cached is None:
+        put(file, target)
+        if output is None:
             file.unlink()
-            return
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(cached)
+        else:
+            self._cache.take(file, output)
 
     def write(self, target: UPath, text: str) -> None:
         """Write a small file whole or not at all."""
-        target.parent.mkdir(parents=True, exist_ok=True)
         if not isinstance(target, Path):
-            target.write_bytes(text.encode())  # one put: object storage shows it when it is done
+            # one put: object storage shows it when it is done; it has no folders to be made
+            target.fs.pipe_file(target.path, text.encode())
             return
-        partial = target.with_name(f".{target.name}.{_own()}")
+        partial = target.with_name(f".{target.name}.{own()}")
+        check_inside(self.work, partial)
+        target.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(text.encode())
         partial.replace(target)
-
-
-def _make(folder: Path) -> None:
-    """Make a folder, though attempts that end meanwhile remove the empty ones above it."""
-    for _ in range(_TRIES):
-        with contextlib.suppress(FileNotFoundError):
-            folder.mkdir(parents=True, exist_ok=True)
-            return
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def _own() -> str:
-    """A name for what this thread of this process alone writes."""
-    return f"{os.getpid()}-{threading.get_ident()}"
 
 
 def input_of(found: Manifest, out: str) -> Input:
@@ -406,10 +395,3 @@ def input_of(found: Manifest, out: str) -> Input:
         found.instance,
         parts=parts,
     )
-
-
-def measure(file: Path) -> Output:
-    """Size and sha256 of a file."""
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256")
-    return Output(file.name, file.stat().st_size, digest.hexdigest())

@@ -16,7 +16,9 @@ from typing import Any
 from upath import UPath
 
 from dsml.store.manifest import Attempt, Json, Manifest
+from dsml.store.paths import check_names
 from dsml.store.publish import Store
+from dsml.store.remote import read
 
 RUNS_FOLDER = ".runs"
 RUN_FILE = "run.json"
@@ -66,6 +68,7 @@ class RunRecord:
 
 def run_path(store: Store, run_id: str, file: str) -> UPath:
     """Where a file of a run as a whole lies."""
+    check_names(run_id)
     return store.root.joinpath(RUNS_FOLDER, run_id, file)
 
 
@@ -77,7 +80,7 @@ def keep_run(store: Store, record: RunRecord) -> None:
 def read_run(store: Store, run_id: str) -> RunRecord | None:
     """The record of a run; None where nothing has written one."""
     try:
-        return RunRecord.from_json(run_path(store, run_id, RUN_FILE).read_bytes())
+        return RunRecord.from_json(read(run_path(store, run_id, RUN_FILE)))
     except FileNotFoundError:
         return None
 

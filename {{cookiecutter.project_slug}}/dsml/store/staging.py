@@ -1,0 +1,68 @@
+"""The local folders that an attempt writes into before anything of it is published."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+_TRIES = 20  # to make a folder that others are removing
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The local folders of one attempt.
+
+    ``outs`` takes the declared outs, ``evidence`` what is kept of every attempt (executed
+    notebook, log), ``private`` the files that tie the kernel to the runner, ``inputs`` what was
+    fetched from a remote storage for this attempt.
+    """
+
+    folder: Path
+
+    @property
+    def outs(self) -> Path:
+        """Where the notebook writes its outs."""
+        return self.folder / "outs"
+
+    @property
+    def evidence(self) -> Path:
+        """Where the executed notebook, the log and logged files are."""
+        return self.folder / "evidence"
+
+    @property
+    def private(self) -> Path:
+        """Where the connection and message files are."""
+        return self.folder / "private"
+
+    @property
+    def inputs(self) -> Path:
+        """Where inputs are that were fetched."""
+        return self.folder / "inputs"
+
+    def make(self) -> None:
+        """Make the folders anew."""
+        self.remove()
+        for folder in (self.outs, self.evidence, self.private):
+            _make(folder)
+
+    def remove(self) -> None:
+        """Delete what is left of the attempt."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, though attempts that end meanwhile remove the empty ones above it."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def own() -> str:
+    """A name for what this thread of this process alone writes."""
+    return f"{os.getpid()}-{threading.get_ident()}"
