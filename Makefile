@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A copy of uv that tools/environment.py may have fetched also serves the generated project.
 export PATH := $(CURDIR)/build/uv/bin:$(PATH)
 
-.PHONY: help demo test test-fast bench lint format clean environment
+.PHONY: help demo test test-fast bench lint audit format clean environment
 
 help: ## show this list
 	@if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then on='\033[36m' off='\033[0m'; fi; \
@@ -42,6 +42,14 @@ lint: environment ## check style, format and types; change nothing
 	@$(BIN)/ruff format --check --config pyproject.toml
 	@$(BIN)/mypy benchmarks tools hooks/pre_prompt.py hooks/pre_gen_project.py hooks/post_gen_project.py
 	@$(BIN)/mypy --package dsml
+
+# Tests and the lists of what looks like a secret hold such things on purpose.
+NO_SECRETS := ^tests/|/dsml/contract/(advice|secret)\.py$$|/dsml/orchestrate/channels\.py$$
+audit: environment ## look for secrets in files, for faults in workflows, and for packages with known holes
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-files '$(NO_SECRETS)'
+	@$(BIN)/zizmor --offline --no-progress .github/workflows
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/pip-audit --progress-spinner off
 
 format: environment ## put the code in order
 	@$(BIN)/ruff check --fix --config pyproject.toml

@@ -66,6 +66,7 @@ def schema() -> Schema:
         "paths": _mapping({"artefact": _pattern()}),
         "experiments": _named(Experiment, NAME),
         "pipelines": _named(Pipeline, IDENTIFIER),
+        "pickles": _value("pickles", tuple[str, ...]),
         "models": _named(Model, MODEL_NAME),
         "register": _named(Entry, ".*"),
     }

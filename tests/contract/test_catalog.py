@@ -177,8 +177,8 @@ def test_only_version_1_is_known(refused, text, message):
                 "line 2",
                 "42: no such key",
                 (
-                    "known are: defaults, environments, experiments, models, paths, pipelines, "
-                    "preload, project and 3 more"
+                    "known are: defaults, environments, experiments, models, paths, pickles, "
+                    "pipelines, preload and 4 more"
                 ),
             ],
         ),
@@ -271,6 +271,113 @@ def test_an_mlflow_that_is_named_by_nothing_is_refused(refused, mlflow):
         "environments.dev.mlflow: names no MLflow",
         "write a folder, such as mlflow: .mlflow, or an address; or leave the key out",
     ]
+
+
+SECRET = "the address holds a user name, a password or a key"
+LEAVE_OUT = "leave it out: credentials come from the environment or the cloud's own chain"
+NO_BUCKET = "the address names no bucket, or leaves it"
+FORM = "write a folder, or an address such as s3://bucket/prefix"
+
+
+@pytest.mark.parametrize(
+    ("storage", "what", "fix"),
+    [
+        ("s3://AKIA:s3cr3t@bucket/x", SECRET, LEAVE_OUT),
+        ("s3://AKIA@bucket/x", SECRET, LEAVE_OUT),
+        ("s3://bucket/x?X-Amz-Signature=s3cr3t", SECRET, LEAVE_OUT),
+        ("gs://bucket/x?token=s3cr3t", SECRET, LEAVE_OUT),
+        ("abfs://c:s3cr3t@account.dfs.core.windows.net/x", SECRET, LEAVE_OUT),
+        ("abfs://c@account.dfs.core.windows.net/x?sig=s3cr3t", SECRET, LEAVE_OUT),
+        ("ftp://user:s3cr3t@host/x", SECRET, LEAVE_OUT),
+        (
+            "s3://bucket/x?versionId=1",
+            "an address of a storage has no '?' and no '#'",
+            LEAVE_OUT,
+        ),
+        ("s4://bucket/x", "there is no storage of the kind 's4'", "known are: abfs, gs, s3"),
+        ("S3://bucket/x", "there is no storage of the kind 'S3'", "known are: abfs, gs, s3"),
+        ("file:///data", "a folder is no address", "write its path without file://"),
+        ("s3://", NO_BUCKET, FORM),
+        ("s3:///x", NO_BUCKET, FORM),
+        ("s3://bucket/../other", NO_BUCKET, FORM),
+        ("''", "names no storage", FORM),
+    ],
+)
+def test_a_storage_that_cannot_be_one_is_refused_without_a_look_at_it(refused, storage, what, fix):
+    told = refused(f"version: 1\nenvironments:\n  dev:\n    storage: {storage}\n")
+    assert told == ["line 4", f"environments.dev.storage: {what}", fix]
+    assert "s3cr3t" not in str(told)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "s3://bucket/a prefix",
+        "gs://bucket",
+        "abfs://container@account.dfs.core.windows.net/x",
+        "az://container/x",
+        "~/data@home",
+        "/data",
+    ],
+)
+def test_folders_and_addresses_of_object_storage_are_storages(make, storage):
+    make.catalog(f"version: 1\nenvironments:\n  dev: {{storage: '{storage}'}}\n")
+    assert make.messages == ""
+
+
+def test_a_password_in_the_address_of_mlflow_is_refused(refused):
+    told = refused("version: 1\nenvironments:\n  dev: {mlflow: 'https://me:s3cr3t@host'}\n")
+    assert told == ["line 3", f"environments.dev.mlflow: {SECRET}", LEAVE_OUT]
+
+
+@pytest.mark.parametrize(
+    ("dev", "test"),
+    [
+        ("artefacts", "artefacts"),
+        ("artefacts", "./x/../artefacts/"),
+        ("artefacts", "artefacts/test"),
+        ("build/dev", "."),
+        ("s3://bucket/x", "s3://bucket/x/test"),
+        ("s3://bucket/x/", "s3a://bucket"),
+    ],
+)
+def test_two_environments_that_share_their_storage_are_refused(refused, dev, test):
+    told = refused(
+        f"version: 1\nenvironments:\n  dev: {{storage: '{dev}'}}\n  test: {{storage: '{test}'}}\n"
+    )
+    assert told == [
+        "line 4",
+        "environments.test.storage: environment 'dev' keeps its artefacts there, too",
+        "give it a storage of its own, such as storage: build/test",
+    ]
+
+
+def test_environments_beside_each_other_share_nothing(make):
+    make.catalog(
+        "version: 1\nenvironments: {dev: {}, test: {storage: artefacts-test}, "
+        "a: {storage: s3://bucket/a}, b: {storage: s3://bucket/ab}, c: {storage: gs://bucket/a}}\n"
+    )
+    assert make.messages == ""
+
+
+@pytest.mark.parametrize("size", ["'10'", "10 gb", "-1 GB", "1e3 MB", "GB"])
+def test_a_size_has_a_unit(refused, size):
+    assert refused(f"version: 1\nenvironments:\n  dev: {{input_cache: {size}}}\n") == [
+        "line 3",
+        f"environments.dev.input_cache: '{size.strip(chr(39))}' is no size",
+        "write a number and a unit: 500 MB, 10 GB",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [("500 MB", 500 * 10**6), ("1.5TB", 15 * 10**11), ("2 kB", 2000), ("0 GB", 0)],
+)
+def test_the_room_for_copies_is_a_size(make, size, expected):
+    make.catalog(f"version: 1\nenvironments: {{dev: {{input_cache: {size}}}, x: {{storage: x}}}}\n")
+    environments = make.project.catalog.environments
+    assert environments["dev"].cache_bytes == expected
+    assert environments["x"].cache_bytes == 10**10
 
 
 @pytest.mark.parametrize("select", ["1", "{a: b}", "[1]", "[a, [b]]"])

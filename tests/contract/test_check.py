@@ -190,7 +190,7 @@ def test_all_mistakes_of_all_files_are_told_at_once_in_the_order_of_files(make):
 
         stages/b/two.ipynb, cell 2 (parameters), line 2
           m: the type `itn` is not known here; did you mean 'int'?
-          use int, float, str, bool, list, dict, date, Optional[...] or Literal[...]
+          use int, float, str, bool, list, dict, date, Secret, Optional[...] or Literal[...]
 
         stages/c/my nb.ipynb
           'my nb' is no Python identifier

@@ -140,7 +140,7 @@ def test_a_type_that_has_no_place_here_is_refused(declared, annotation, what):
     assert message[0] == "stages/train/fit.ipynb, cell 1 (parameters), line 1"
     assert message[1].startswith(f"  x: {what}")
     assert message[2] == (
-        "  use int, float, str, bool, list, dict, date, Optional[...] or Literal[...]"
+        "  use int, float, str, bool, list, dict, date, Secret, Optional[...] or Literal[...]"
     )
 
 

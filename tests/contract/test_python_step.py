@@ -270,7 +270,8 @@ def test_its_code_gets_the_warnings_that_a_cell_gets(step):
                 "stages/train/fit.py, line 3\n"
                 "  m: the type `Model` is not known here; known are: bool, dict, float, int, list,"
                 " str\n"
-                "  use int, float, str, bool, list, dict, date, Optional[...] or Literal[...]"
+                "  use int, float, str, bool, list, dict, date, Secret, Optional[...] or "
+                "Literal[...]"
             ),
         ),
         (
@@ -440,7 +441,7 @@ def test_a_step_that_takes_a_resource_is_run_though_nothing_has_changed(step, ta
 def test_a_resource_of_some_environments_is_missing_in_the_others(step):
     made = step(
         DECLARED,
-        "version: 1\nenvironments: {dev: {}, test: {resources: {db: some.fakes:db}}}\n",
+        "version: 1\nenvironments: {dev: {}, test: {storage: t, resources: {db: some.fakes:db}}}\n",
     )
     assert made.messages == (
         "stages/train/fit.py, line 4\n  step_fn: there is no resource 'db' in the environment dev\n"
@@ -452,7 +453,8 @@ def test_a_resource_of_some_environments_is_missing_in_the_others(step):
 def test_a_resource_is_known_where_every_environment_names_it(step):
     made = step(
         DECLARED,
-        "version: 1\nenvironments: {dev: {resources: {db: a.b:c}}, x: {resources: {db: d.e:f}}}\n",
+        "version: 1\nenvironments: {dev: {resources: {db: a.b:c}}, "
+        "x: {storage: x, resources: {db: d.e:f}}}\n",
     )
     assert made.messages == ""
 

@@ -27,7 +27,8 @@ d: {run: stages/legacy/d.py, ins: {x5: c.x4}, outs: {x6: x6.json}}
 def catalog(steps, more="", register=""):
     """A catalog whose first pipeline wires steps; their first line is its fifth."""
     wired = indent(dedent(steps).strip(), "      ")
-    return f"version: 1\npipelines:\n  legacy:\n    steps:\n{wired}\n{indent(more, '  ')}{register}"
+    top = f"version: 1\npipelines:\n  legacy:\n    steps:\n{wired}\n{indent(more, '  ')}{register}"
+    return f'{top}\npickles: "*"\n'
 
 
 @pytest.fixture

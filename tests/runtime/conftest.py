@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis  # noqa: F401 - it asks who holds what, before loading freezes all there is
 import pytest
 from dagster import DagsterInstance, ExecuteInProcessResult
 from upath import UPath
 
 from dsml.contract.catalog import DEFAULT_PATTERN
+from dsml.contract.problem import Where
 from dsml.orchestrate.definitions import load_definitions
 from dsml.store import Layout, Store
+from dsml.store.remote import open_root
 
+from . import s3
 from .projects import Step, manifests_of, write_project
 
 
@@ -59,20 +63,52 @@ def new_memory(tmp_path: Path) -> NewStore:
     name = uuid.uuid4().hex
 
     def new(pattern: str = DEFAULT_PATTERN, work: str = "work") -> Store:
-        return Store(UPath(f"memory://{name}/store"), Layout(pattern), tmp_path / work)
+        root = open_root(f"memory://{name}/store", Where("catalog.yml"), "storage")
+        return Store(root, Layout(pattern), tmp_path / work)
 
     return new
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of a server with S3's API, one for all tests of a process."""
+    with s3.server() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket, at the address that this process finds in its environment."""
+    s3.use(monkeypatch, s3_server)
+    return s3.new_bucket()
+
+
+@pytest.fixture
+def new_s3(tmp_path: Path, bucket: str) -> NewStore:
+    """Open a store in a bucket; two of one test have the same address."""
+
+    def new(pattern: str = DEFAULT_PATTERN, work: str = "work") -> Store:
+        root = open_root(f"s3://{bucket}/a prefix", Where("catalog.yml"), "storage")
+        return Store(root, Layout(pattern), tmp_path / work)
+
+    return new
+
+
+@pytest.fixture(params=["memory", "s3"])
+def new_remote(request: pytest.FixtureRequest) -> NewStore:
+    """Open a store that is no local folder, of either kind."""
+    return request.getfixturevalue(f"new_{request.param}")
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
 def new_store(request: pytest.FixtureRequest) -> NewStore:
-    """Open a store, once in a local folder and once in memory."""
+    """Open a store in a local folder, in memory, and behind a real S3 API."""
     return request.getfixturevalue(f"new_{request.param}")
 
 
 @pytest.fixture
 def store(new_store: NewStore) -> Store:
-    """An empty store of either kind."""
+    """An empty store of each kind."""
     return new_store()
 
 

@@ -97,7 +97,7 @@ def legacy(tmp_path_factory):
     write(root, FILES, "legacy")
     pipelines = {"legacy": {"steps": STEPS}, "twice": {"steps": TWICE}}
     experiments = {"baseline": {}, "wide": {"config": {"legacy.a": {"n": 10}}}}
-    write_project(root, {}, pipelines=pipelines, experiments=experiments)
+    write_project(root, {}, pipelines=pipelines, experiments=experiments, pickles="*")
     return execute(root, job="legacy")
 
 
@@ -609,7 +609,7 @@ def shop(root):
         write(root, {"f": text})
         environments = {
             "dev": {},
-            "test": {"resources": {"db": "shop.resources:fake"}},
+            "test": {"storage": "build/test", "resources": {"db": "shop.resources:fake"}},
         }
         write_project(root, {}, resources=NAMED, environments=environments)
         ran = execute(root)
@@ -668,7 +668,8 @@ def test_a_resource_that_cannot_be_made_is_named(shop):
 def test_an_environment_replaces_a_resource(shop, monkeypatch):
     monkeypatch.setenv("DSML_ENV", "test")
     ran, noted = shop(TAKING)
-    assert json.loads(published(ran, "s.f", "got.json").read_text())[1] == "fake rows"
+    (got,) = (ran.root / "build" / "test").glob("*/s/f/*/got.json")
+    assert json.loads(got.read_text())[1] == "fake rows"
     assert "open database" not in noted
 
 

@@ -21,6 +21,14 @@ from dsml.contract.partitions import Partitions
 from dsml.contract.policies import Defaults, read_defaults
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
 from dsml.contract.read_partitions import PARTITIONS_SCHEMA, read_partitions
+from dsml.contract.storage import (
+    DEFAULT_CACHE,
+    SIZE,
+    bytes_of,
+    credentials_finding,
+    shared,
+    storage_finding,
+)
 from dsml.contract.triggers import Schedule, Sensor, read_schedule, read_sensor
 from dsml.contract.wiring import STEPS_SCHEMA, WiredStep, read_wired_steps
 from dsml.contract.yaml_lines import YamlDocument, load_yaml
@@ -43,6 +51,10 @@ KEYS: Mapping[str, str] = {
     "paths": "Where one file of one run goes, below the storage.",
     "experiments": "Named sets of parameter values. The first is the default.",
     "pipelines": "Named selections of steps, each a job in Dagster. The first is the default.",
+    "pickles": (
+        "Artefacts that may be read though they are pickles, which run code (.joblib, .pkl): "
+        'catalog paths, or patterns such as "train.*". "*" allows all.'
+    ),
     "models": "The models that are promoted: which metric decides, and on which held-out data.",
     "register": "The steps, with what they read and write. Kept by `dsml register`.",
 }
@@ -74,6 +86,7 @@ class Environment:
     """Where artefacts go; ``storage`` is a folder relative to the project, or a URL.
 
     ``mlflow`` likewise is a folder, or the tracking URI of an MLflow; empty: nothing is tracked.
+    Of a storage that is no folder copies are kept here, up to ``input_cache``.
     """
 
     name: str
@@ -92,6 +105,17 @@ class Environment:
         schema={"type": "string", "pattern": r"\S"},
         default="",
     )
+    input_cache: str = key(
+        "How much of what is read from a storage such as s3:// stays on this machine: 500 MB, "
+        f"2 TB. What was used longest ago goes first. By default {DEFAULT_CACHE}.",
+        schema={"type": "string", "pattern": f"^{SIZE}$"},
+        default=DEFAULT_CACHE,
+    )
+
+    @property
+    def cache_bytes(self) -> int:
+        """The room for copies, in bytes."""
+        return bytes_of(self.input_cache) or 0
 
 
 @dataclass(frozen=True)
@@ -147,6 +171,7 @@ class Catalog:
     resources: Mapping[str, str] = field(default_factory=dict)
     experiments: Mapping[str, Experiment] = field(default_factory=dict)
     pipelines: Mapping[str, Pipeline] = field(default_factory=dict)
+    pickles: tuple[str, ...] = ()
     models: Mapping[str, Model] = field(default_factory=dict)
     register: Mapping[str, Entry] = field(default_factory=dict)
     document: YamlDocument = field(default_factory=lambda: YamlDocument({}))
@@ -252,13 +277,14 @@ class _Reader:
             )
         return Catalog(
             project=self._read.text((), top, "project"),
-            environments=self._named("environments", top, self._environment, ("dev",)),
+            environments=self._environments(top),
             artefact_pattern=self._pattern(top),
             defaults=read_defaults(self._read, ("defaults",), top.get("defaults")),
             preload=self._preload(top),
             resources=self._resources((), top),
             experiments=self._named("experiments", top, self._experiment, ("baseline",)),
             pipelines=self._named("pipelines", top, self._pipeline, ("all",)),
+            pickles=self._read.texts((), top, "pickles"),
             models=self._named("models", top, partial(read_model, self._read)),
             register=self._named("register", top, self._entry),
             document=self._document,
@@ -289,15 +315,31 @@ class _Reader:
             found[name] = read(name, self._read.mapping((key, name), value))
         return found
 
+    def _environments(self, top: Mapping[str, Any]) -> dict[str, Environment]:
+        found = self._named("environments", top, self._environment, ("dev",))
+        for name, other in shared({name: e.storage for name, e in found.items()}):
+            what = f"environment '{other}' keeps its artefacts there, too"
+            fix = f"give it a storage of its own, such as storage: build/{name}"
+            self._problem(("environments", name, "storage"), what, fix, "shared-storage")
+        return found
+
     def _environment(self, name: str, value: dict[str, Any]) -> Environment:
         keys = ("environments", name)
         self._read.known(keys, value, keys_of(Environment))
         storage = self._read.text(keys, value, "storage", "artefacts")
+        if (finding := storage_finding(storage)) is not None:
+            self._problem((*keys, "storage"), *finding)
         mlflow = self._read.text(keys, value, "mlflow")
+        if (finding := credentials_finding(mlflow)) is not None:
+            self._problem((*keys, "mlflow"), *finding)
+        cache = self._read.text(keys, value, "input_cache", DEFAULT_CACHE)
+        if bytes_of(cache) is None:
+            fix = "write a number and a unit: 500 MB, 10 GB"
+            self._problem((*keys, "input_cache"), f"{cache!r} is no size", fix, "no-size")
         if "mlflow" in value and isinstance(value["mlflow"], str) and not mlflow.strip():
             fix = "write a folder, such as mlflow: .mlflow, or an address; or leave the key out"
             self._problem((*keys, "mlflow"), "names no MLflow", fix, "no-mlflow")
-        return Environment(name, storage, self._resources(keys, value), mlflow.strip())
+        return Environment(name, storage, self._resources(keys, value), mlflow.strip(), cache)
 
     def _experiment(self, name: str, value: dict[str, Any]) -> Experiment:
         keys = ("experiments", name)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from dsml.contract.cells import Cell, Json, NotLiteral, read_literal
-from dsml.contract.parameters import Parameter
+from dsml.contract.parameters import Parameter, default_refusal
 from dsml.contract.problem import Problem, suggest
+from dsml.contract.secret import NAME as SECRET
 from dsml.contract.types import ParameterType, infer_type, last_name, read_type
 
 _DAGSTER_NAMES = {"Int": "int", "Float": "float", "String": "str", "Bool": "bool"}
@@ -93,8 +94,7 @@ def _default(node: ast.expr, declared: _Declared) -> Json:
         raise _Refused(node, "the field has no default", "no-default", fix)
     default: Json = declared.default  # type: ignore[assignment]  # a literal, as it was read
     if not declared.type.accepts(default):
-        what = f"the default {default!r} is no {declared.type}"
-        fix = f"change the default, or the type to {infer_type(default)}"
+        what, fix = default_refusal(declared.type, default)
         raise _Refused(node, what, "default-type", fix)
     return default
 
@@ -121,6 +121,8 @@ def _field(node: ast.Call) -> _Declared:
             raise _Refused(node, what, "unknown-key", suggest(str(keyword.arg), _FIELD_KEYWORDS))
         given[keyword.arg] = keyword.value
     inner = _declared(given["config"]) if "config" in given else _Declared(ParameterType("any"))
+    if inner.default == SECRET:  # the type in quotes
+        inner = _Declared(ParameterType(SECRET))
     if "default_value" in given:
         inner = replace(inner, default=_literal(given["default_value"]))
     return replace(inner, description=_text(given.get("description")))
@@ -143,20 +145,20 @@ def _shape(node: ast.Dict) -> _Declared:
     defaults: dict[str, Json] = {}
     for name, value in _entries(node):
         declared = _declared(value)
-        fields[name], defaults[name] = declared.type, _default(value, declared)
+        fields[name], defaults[name] = _part(value, declared.type), _default(value, declared)
     return _Declared(ParameterType("shape", fields=fields), defaults)
 
 
 def _type(node: ast.expr) -> ParameterType:
     """A type in Python's or in Dagster's words."""
     if isinstance(node, ast.List) and len(node.elts) == 1:
-        return ParameterType("list", items=_type(node.elts[0]))
+        return ParameterType("list", items=_part(node, _type(node.elts[0])))
     if isinstance(node, ast.Call):
         name = _name(node.func)
         if name == "Noneable" and node.args:
             return replace(_type(node.args[0]), optional=True)
         if name == "Array" and node.args:
-            return ParameterType("list", items=_type(node.args[0]))
+            return ParameterType("list", items=_part(node, _type(node.args[0])))
         if name == "Permissive" and not node.args:
             return ParameterType("dict")
     name = _name(node)
@@ -166,6 +168,14 @@ def _type(node: ast.expr) -> ParameterType:
         return read_type(node)
     except ValueError as error:
         raise _Refused(node, str(error), "unknown-type") from None
+
+
+def _part(node: ast.expr, kind: ParameterType) -> ParameterType:
+    """The type of what is inside of another."""
+    if kind.is_secret:
+        what = "a Secret is a parameter of its own, and no part of another"
+        raise _Refused(node, what, "wrong-type")
+    return kind
 
 
 def _name(node: ast.expr) -> str:

@@ -43,6 +43,10 @@ def _asked_in_vain(step: StepSpec) -> Iterator[Problem]:
     for key, lack in _UNKNOWN.items():
         if step.op_parameters.get(key):
             yield Problem(step.where(key), f"{key}: {STOCK} {lack}", _FIX, "engine")
+    for name, parameter in step.parameters.items():
+        if parameter.type.is_secret:
+            what = f"{name}: {STOCK} keeps no secret out of what it writes"
+            yield Problem(step.where(), what, _FIX, "engine")
     for out in sorted(step.optional):
         what = f"outs.{out}: to {STOCK} no out is optional"
         yield Problem(step.where("outs", out), what, _FIX, "engine")

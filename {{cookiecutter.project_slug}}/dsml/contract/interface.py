@@ -102,8 +102,9 @@ def check_map(
         kind = parameters[name].type
         for i, item in enumerate(items if isinstance(items, tuple) else ()):
             if not kind.accepts(item):
-                fix = f"give values of type {kind}"
-                report(("map", name, str(i)), f"{item!r} is no {kind}", fix, "wrong-type")
+                what, fix = kind.refusal(item)
+                fix = fix if kind.is_secret else f"give values of type {kind}"
+                report(("map", name, str(i)), what, fix, "wrong-type")
 
 
 class _Reader:

@@ -184,7 +184,8 @@ def _given(node: ast.AST) -> Iterator[tuple[str, ast.AST | None]]:
     if isinstance(node, ast.Assign):
         yield from ((_target_name(target), node.value) for target in node.targets)
     elif isinstance(node, ast.AnnAssign | ast.NamedExpr):
-        yield _target_name(node.target), node.value
+        if not (isinstance(node, ast.AnnAssign) and _names_variables(node.annotation)):
+            yield _target_name(node.target), node.value
     elif isinstance(node, ast.keyword):
         yield node.arg or "", node.value
     elif isinstance(node, ast.Dict):
@@ -195,6 +196,11 @@ def _given(node: ast.AST) -> Iterator[tuple[str, ast.AST | None]]:
         yield from _defaults(zip(node.kwonlyargs, node.kw_defaults, strict=True))
     elif isinstance(node, ast.Call) and node.args:  # getenv("API_KEY", "...")
         yield from ((_text(node.args[0]), value) for value in node.args[1:])
+
+
+def _names_variables(annotation: ast.expr) -> bool:
+    """Whether it is the type of parameters that name variables; they are checked as such."""
+    return ast.unparse(annotation).strip("'\"") == "Secret"
 
 
 def _defaults(

@@ -43,6 +43,8 @@ PLACEHOLDERS = {  # by suffix
     ".png": _FIGURE,
     ".json": _OBJECT,
     ".joblib": _OBJECT,
+    ".pkl": _OBJECT,
+    ".pickle": _OBJECT,
     ".txt": _TEXT,
     ".md": _TEXT,
     ".html": _TEXT,

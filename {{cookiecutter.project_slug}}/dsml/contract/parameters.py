@@ -99,14 +99,21 @@ def read_parameter(item: Assignment, where: Where, problems: list[Problem]) -> P
     try:
         kind = infer_type(value) if item.annotation is None else read_type(item.annotation)
     except ValueError as error:
-        fix = "use int, float, str, bool, list, dict, date, Optional[...] or Literal[...]"
+        fix = "use int, float, str, bool, list, dict, date, Secret, Optional[...] or Literal[...]"
         problems.append(Problem(where, f"{item.name}: {error}", fix, "unknown-type"))
         return None
     if not kind.accepts(value):
-        what = f"{item.name}: the default {value!r} is no {kind}"
-        fix = f"change the default, or the type to {infer_type(value)}"
-        problems.append(Problem(where, what, fix, "default-type"))
+        what, fix = default_refusal(kind, value)
+        problems.append(Problem(where, f"{item.name}: {what}", fix, "default-type"))
     return Parameter(item.name, kind, value, item.comment, item.literal.line)
+
+
+def default_refusal(kind: ParameterType, default: Json) -> tuple[str, str]:
+    """Why a type does not take a default, and how to mend it."""
+    what, fix = kind.refusal(default)
+    if kind.is_secret:
+        return what, fix
+    return f"the default {what}", f"change the default, or the type to {infer_type(default)}"
 
 
 def value_problem(
@@ -122,11 +129,11 @@ def value_problem(
     if name not in settings:
         fix = suggest(name, settings, "" if settings else otherwise)
         return f"there is no parameter '{name}'", fix, "unknown-parameter"
-    if not is_json(value):
+    if not is_json(value) and not settings[name].is_secret:
         return f"{value!r} {NO_JSON[0]}", NO_JSON[1], "wrong-type"
     kind = settings[name]
     if not kind.accepts(value):
-        return f"{value!r} is no {kind}", f"give a value of type {kind}", "wrong-type"
+        return (*kind.refusal(value), "wrong-type")
     return None
 
 

@@ -22,6 +22,7 @@ from dsml.contract.parameters import value_problem
 from dsml.contract.partition_problems import partition_problems, step_partitions
 from dsml.contract.partitions import Partitions
 from dsml.contract.percent import SUFFIX
+from dsml.contract.pickle_problems import pickle_problems
 from dsml.contract.policies import Retries
 from dsml.contract.problem import Problem, ProjectError, Where, errors, suggest
 from dsml.contract.python_step import PythonFiles, declared_step
@@ -144,6 +145,7 @@ def read_project(root: Path, *, advise: bool = False) -> Project:
     problems += resource_problems(root, catalog, steps)
     problems += engine_problems(catalog, registered(catalog, steps))
     problems += model_problems(root, catalog, steps, unread)
+    problems += pickle_problems(catalog, steps, unread)
     return Project(root, catalog, tuple(paths), steps, tuple(problems))
 
 

@@ -14,6 +14,8 @@ from dsml.contract.parameters import value_problem
 from dsml.contract.partitions import join_key
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
 from dsml.contract.project import Project
+from dsml.contract.secret import FIX as SECRET_FIX
+from dsml.contract.secret import secret_problems, variables
 from dsml.contract.selection import is_plain, possible_steps_of, select, split
 from dsml.contract.triggers import EACH
 from dsml.contract.types import ParameterType
@@ -174,6 +176,28 @@ def resolve_request(
     )
 
 
+def missing_secrets(
+    project: Project, request: RunRequest, environ: Mapping[str, str]
+) -> list[Problem]:
+    """What is wrong with the secrets of the steps that a run is known to have.
+
+    Those of mapped parameters are looked at when their instances are run.
+    """
+    experiment = project.catalog.experiments.get(request.experiment)
+    config = {} if experiment is None else experiment.config
+    problems: list[Problem] = []
+    for name in request.steps:
+        step = project.registered[name]
+        layers = (("experiment", config.get(name, {})), ("run", request.values.get(name, {})))
+        values = {
+            key: parameter.resolve(*layers)[0]
+            for key, parameter in step.parameters.items()
+            if parameter.type.is_secret and key not in step.map
+        }
+        problems += secret_problems(step, variables(step, values), environ)
+    return problems
+
+
 def resolve_partition(
     pipeline: Pipeline,
     key: str | None,
@@ -260,8 +284,17 @@ def _parse_setting(project: Project, setting: str) -> tuple[str, str, Json]:
         return _read_setting(project, setting)
     except _Refused as refused:
         what, fix, name = refused.args
-        problem = Problem(COMMAND, f"--set {setting}: {what}", fix, name)
+        problem = Problem(COMMAND, f"--set {_shown(project, setting)}: {what}", fix, name)
         raise ProjectError([problem]) from None
+
+
+def _shown(project: Project, setting: str) -> str:
+    """A setting as a message names it; the value of a ``Secret`` may be one."""
+    path, _, _ = setting.partition("=")
+    step, _, name = path.strip().rpartition(".")
+    found = project.registered.get(step)
+    is_secret = found is not None and name in found.settings and found.settings[name].is_secret
+    return f"{path}=***" if is_secret else setting
 
 
 def _read_setting(project: Project, setting: str) -> tuple[str, str, Json]:
@@ -281,7 +314,8 @@ def _read_setting(project: Project, setting: str) -> tuple[str, str, Json]:
     try:
         value = kind.parse(text)
     except ValueError as error:
-        raise _Refused(str(error), f"give a value of type {kind}", "wrong-type") from None
+        fix = SECRET_FIX if kind.is_secret else f"give a value of type {kind}"
+        raise _Refused(str(error), fix, "wrong-type") from None
     for key in reversed(keys):
         value = {key: value}
     return step, name, value

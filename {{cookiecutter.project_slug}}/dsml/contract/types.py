@@ -9,6 +9,9 @@ from datetime import date, datetime
 
 from dsml.contract.cells import Json, NotLiteral, parse, read_literal
 from dsml.contract.problem import suggest
+from dsml.contract.secret import FIX as SECRET_FIX
+from dsml.contract.secret import NAME as SECRET
+from dsml.contract.secret import is_variable
 
 _SCALARS: dict[str, type | tuple[type, ...]] = {
     "int": int,
@@ -30,19 +33,15 @@ _ALIASES = {
 
 # Modules that a type may be written with.
 _MODULES = ("typing", "t", "collections", "abc", "datetime", "dt")
-# Dates are text in ISO 8601: JSON has no dates, and a run's configuration is JSON.
-_DATES: dict[str, Callable[[str], object]] = {
-    "date": date.fromisoformat,
-    "datetime": datetime.fromisoformat,
-}
+_DATES = ("date", "datetime")
 
 
 @dataclass(frozen=True)
 class ParameterType:
     """What values a parameter takes.
 
-    ``kind`` is int, float, str, bool, list, dict, date, datetime, literal, shape or any. ``items``
-    is the type of a list's items or of a dict's values, ``choices`` holds the values of a
+    ``kind`` is int, float, str, bool, list, dict, date, datetime, Secret, literal, shape or any.
+    ``items`` is the type of a list's items or of a dict's values, ``choices`` holds the values of a
     ``Literal``, ``fields`` the types of the keys of a shape, which may be given in part.
     """
 
@@ -52,6 +51,17 @@ class ParameterType:
     choices: tuple[Json, ...] = ()
     fields: Mapping[str, ParameterType] = field(default_factory=dict)
 
+    @property
+    def is_secret(self) -> bool:
+        """Whether values name variables of the environment, in which secrets are."""
+        return self.kind == SECRET or (self.items is not None and self.items.is_secret)
+
+    def refusal(self, value: Json) -> tuple[str, str]:
+        """Why it does not take a value, and how to mend it; what may be a secret is not shown."""
+        if self.is_secret:
+            return "the value is no name of a variable of the environment", SECRET_FIX
+        return f"{value!r} is no {self}", f"give a value of type {self}"
+
     def accepts(self, value: Json) -> bool:
         """Whether ``value`` is of this type. A bool is no number, an int is a float."""
         if value is None:
@@ -60,8 +70,8 @@ class ParameterType:
             return True
         if self.kind == "literal":
             return any(type(value) is type(c) and value == c for c in self.choices)
-        if self.kind in _DATES:
-            return isinstance(value, str) and _is_date(value, _DATES[self.kind])
+        if self.kind in _TEXTS:
+            return isinstance(value, str) and _TEXTS[self.kind](value)
         if self.kind == "shape":
             return isinstance(value, dict) and all(
                 key in self.fields and self.fields[key].accepts(item) for key, item in value.items()
@@ -100,7 +110,7 @@ class ParameterType:
         if self.accepts(text) and (wants_text or not self.accepts(value)):
             value = text
         if not self.accepts(value):
-            raise ValueError(f"{text!r} is no {self}")
+            raise ValueError(self.refusal(text)[0])
         return value
 
     def __str__(self) -> str:
@@ -121,12 +131,29 @@ class ParameterType:
 ANY = ParameterType("any")
 
 
-def _is_date(text: str, parse: Callable[[str], object]) -> bool:
+def _is_date(text: str) -> bool:
+    return _is_read(date.fromisoformat, text)
+
+
+def _is_datetime(text: str) -> bool:
+    return _is_read(datetime.fromisoformat, text)
+
+
+def _is_read(read: Callable[[str], object], text: str) -> bool:
     try:
-        parse(text)
+        read(text)
     except ValueError:
         return False
     return True
+
+
+# Texts of a form of their own. Dates are in ISO 8601: JSON has none, and a run's configuration
+# is JSON.
+_TEXTS: dict[str, Callable[[str], bool]] = {
+    "date": _is_date,
+    "datetime": _is_datetime,
+    SECRET: is_variable,
+}
 
 
 def _literal(text: str) -> Json:
@@ -169,7 +196,7 @@ def read_type(node: ast.expr) -> ParameterType:
         return _subscript(node)
     name = last_name(node)
     name = _ALIASES.get(name, name)
-    if name in _SCALARS or name in _DATES:
+    if name in _SCALARS or name in _TEXTS:
         return ParameterType(name)
     if name in ("Any", "object"):
         return ANY
@@ -190,10 +217,18 @@ def _subscript(node: ast.Subscript) -> ParameterType:
         return ParameterType("literal", optional=None in choices, choices=some)
     if name == "list":
         alike = len(inner) == 1 or ast.unparse(inner[1]) == "..."
-        return ParameterType("list", items=read_type(inner[0]) if alike else None)
+        return ParameterType("list", items=_inside(inner[0]) if alike else None)
     if name == "dict" and len(inner) > 1:
-        return ParameterType("dict", items=read_type(inner[1]))
+        return ParameterType("dict", items=_inside(inner[1]))
     raise ValueError(f"the type `{ast.unparse(node)}` is not known here")
+
+
+def _inside(node: ast.expr) -> ParameterType:
+    """The type of what a list or a dict holds."""
+    kind = read_type(node)
+    if kind.is_secret:
+        raise ValueError("a Secret is a parameter of its own, and no part of another")
+    return kind
 
 
 def _choices(node: ast.Subscript, inner: Sequence[ast.expr]) -> list[Json]:

@@ -17,6 +17,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,14 @@ from dsml.orchestrate.outputs import CELL, LATER_CELL, NOTEBOOK, CellOutputs, cu
 from dsml.orchestrate.provisioner import ThisInterpreter
 from dsml.orchestrate.saved import Saved
 from dsml.step import begin
+from dsml.step.redact import RedactedStream, Redactor
 
 _IOPUB_TIMEOUT = 0.2  # seconds until a channel is taken not to be connected yet
 _START_TIMEOUT = 60  # seconds until a kernel has to answer
 _LAG = 600  # seconds for which output may still come of a cell that has ended: that of a storm
 _IN_A_ROW = 0.02  # seconds for which messages are taken before anything else gets its turn
+# Keys of the content of messages below which a notebook writes what it likes.
+_FREE = ("text", "data", "metadata", "ename", "evalue", "traceback", "payload")
 _RICH = ("display_data", "execute_result", "error")
 
 
@@ -50,6 +54,7 @@ class Client(NotebookClient):
         saved: Saved,
         lines: queue.SimpleQueue[str],
         manager: AsyncKernelManager,
+        redactor: Redactor | None = None,
     ) -> None:
         super().__init__(
             notebook,
@@ -68,6 +73,7 @@ class Client(NotebookClient):
         self._kept = 0
         self._clear_next = False
         self._displays: dict[str, list[tuple[int, NotebookNode]]] = defaultdict(list)
+        self._printed = None if redactor is None else _Printed(redactor)
 
     def settle(self) -> None:
         """Put what is kept of the output of the cell that runs into the notebook."""
@@ -127,6 +133,10 @@ class Client(NotebookClient):
         return self.kc
 
     def _take(self, message: dict[str, Any], cell: NotebookNode) -> None:
+        for each in [message] if self._printed is None else self._printed.passed(message):
+            self._take_whole(each, cell)
+
+    def _take_whole(self, message: dict[str, Any], cell: NotebookNode) -> None:
         parent = message["parent_header"].get("msg_id")
         self.is_new = True
         if message["msg_type"] == "stream":
@@ -170,6 +180,31 @@ class Client(NotebookClient):
             cut(node)
             shown.data, shown.metadata = node.data, node.metadata
             self._saved.changed(index)
+
+
+class _Printed:
+    """Takes out secrets that were printed in pieces; each alone has gone through ``_unpack``."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._stream = RedactedStream(redactor)
+        self._last: dict[str, Any] = {}
+
+    def passed(self, message: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The message, and before it what was held back of those to another stream."""
+        last, is_printed = self._last, message["msg_type"] == "stream"
+        if last and not (is_printed and last["content"]["name"] == message["content"]["name"]):
+            self._last = {}
+            yield from self._with(last, self._stream.rest())
+        if is_printed:
+            self._last = message
+            yield from self._with(message, self._stream.feed(message["content"]["text"]))
+        else:
+            yield message
+
+    @staticmethod
+    def _with(message: dict[str, Any], text: str) -> Iterator[dict[str, Any]]:
+        if text:
+            yield {**message, "content": {**message["content"], "text": text}}
 
 
 def _node(kind: str, content: Mapping[str, Any]) -> NotebookNode:
@@ -232,7 +267,15 @@ def _unpack(part: bytes) -> Any:
     return found
 
 
-def kernel_manager(connection_file: Path) -> AsyncKernelManager:
+def _unpack_redacted(redactor: Redactor, part: bytes) -> Any:
+    """Read a part of a message, without the secrets: nothing behind this has ever seen them."""
+    found = _unpack(part)
+    if isinstance(found, dict) and "msg_id" not in found:
+        found.update({key: redactor.clean(found[key]) for key in _FREE if key in found})
+    return found
+
+
+def kernel_manager(connection_file: Path, redactor: Redactor | None = None) -> AsyncKernelManager:
     """A manager of an IPython kernel of this interpreter.
 
     On Linux the kernel listens on abstract sockets: no ports that another kernel could take in
@@ -243,7 +286,7 @@ def kernel_manager(connection_file: Path) -> AsyncKernelManager:
         kernel_spec_manager=ThisInterpreter(),
         client_factory=_Channels,
     )
-    manager.session.unpack = _unpack
+    manager.session.unpack = _unpack if redactor is None else partial(_unpack_redacted, redactor)
     manager.context.rcvhwm = 0  # nothing is dropped here either; see dsml.step.begin
     if sys.platform == "linux":
         manager.transport = "ipc"

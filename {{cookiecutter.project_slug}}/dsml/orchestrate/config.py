@@ -20,14 +20,36 @@ from dagster import (
     Shape,
     String,
 )
+from dagster._config.config_type import ConfigScalar, ConfigScalarKind
+from dagster._config.errors import PostProcessingError
 from dagster._config.field_utils import FIELD_NO_DEFAULT_PROVIDED
 
 from dsml.contract.cells import Json
 from dsml.contract.parameters import Parameter, value_problem
 from dsml.contract.problem import Problem, ProjectError
+from dsml.contract.secret import FIX as SECRET_FIX
+from dsml.contract.secret import NAME as SECRET
+from dsml.contract.secret import is_variable
 from dsml.contract.spec import StepSpec
 from dsml.contract.types import ParameterType
 from dsml.store import Value
+
+
+class SecretName(ConfigScalar):
+    """The name of a variable of the environment.
+
+    Dagster asks it before it records a run, so that a secret which was typed in is not kept.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(SECRET, SECRET, ConfigScalarKind.STRING)
+
+    def post_process(self, value: str) -> str:
+        """Refuse what is no name of a variable."""
+        if not is_variable(value):
+            raise PostProcessingError(f"it is no name of a variable: {SECRET_FIX}")
+        return value
+
 
 _SCALARS = {
     "int": Int,
@@ -36,6 +58,7 @@ _SCALARS = {
     "date": String,
     "datetime": String,
     "bool": Bool,
+    SECRET: SecretName(),
     "any": AnyConfig,
 }
 

@@ -29,10 +29,12 @@ from nbformat import NotebookNode
 
 from dsml.orchestrate.client import Client, kernel_manager
 from dsml.orchestrate.outputs import short
+from dsml.orchestrate.provisioner import UNHEARD
 from dsml.orchestrate.saved import Saved
 from dsml.orchestrate.usage import Usage
 from dsml.step import finish
 from dsml.step.facts import now
+from dsml.step.redact import RedactedStream, Redactor
 
 INJECTED_TAG = "injected-parameters"
 LINES_ABOVE = "lines_above"  # in a cell's metadata: those above it in the text notebook
@@ -76,6 +78,7 @@ class Execution:
         folder: Path,
         env: Mapping[str, str],
         private: Path,
+        redactor: Redactor | None = None,
     ) -> None:
         self.notebook = notebook
         self.failure: Failure | None = None
@@ -87,6 +90,8 @@ class Execution:
         self._folder = folder
         self._env = dict(env)
         self._private = private
+        self._redactor = redactor
+        self._printed = None if redactor is None else RedactedStream(redactor)
         self._numbers = _source_numbers(notebook)
         self._current = 0
         self._stop_reason: str | None = None
@@ -123,10 +128,14 @@ class Execution:
     def take_output(self) -> str:
         """What the notebook has printed since the last call."""
         parts = []
+        is_over = self.done.is_set()
         with contextlib.suppress(queue.Empty):
             while True:
                 parts.append(self._lines.get_nowait())
-        return "".join(parts)
+        if self._printed is None:
+            return "".join(parts)
+        # the two streams are one text here, in which a secret may be put together
+        return self._printed.feed("".join(parts)) + (self._printed.rest() if is_over else "")
 
     def save(self) -> None:
         """Write the executed notebook as it stands now, whole or not at all."""
@@ -168,12 +177,14 @@ class Execution:
             self.save()
 
     async def _run_cells(self) -> None:
-        self._manager = manager = kernel_manager(self._private / "kernel.json")
-        self._client = client = Client(self.notebook, self._saved, self._lines, manager)
+        redactor = self._redactor
+        self._manager = manager = kernel_manager(self._private / "kernel.json", redactor)
+        self._client = client = Client(self.notebook, self._saved, self._lines, manager, redactor)
         await manager.start_kernel(
             cwd=str(self._folder),
             env=self._env,
             extra_arguments=["--HistoryManager.enabled=False"],
+            **({} if redactor is None else UNHEARD),
         )
         if self._stop_reason:
             raise asyncio.CancelledError

@@ -21,8 +21,9 @@ from dagster._core.execution.api import execute_run_iterator
 from dagster._core.execution.plan.objects import StepFailureData
 
 from dsml.contract.lock import locked
+from dsml.contract.problem import ProjectError
 from dsml.contract.project import Project
-from dsml.contract.request import RunRequest
+from dsml.contract.request import RunRequest, missing_secrets
 from dsml.orchestrate.config import op_name
 from dsml.orchestrate.logs import console_in_file
 from dsml.orchestrate.origin import job_origin
@@ -53,7 +54,14 @@ def create_run(
     instance: DagsterInstance,
     tags: Mapping[str, str] | None = None,
 ) -> DagsterRun:
-    """Record the run, so that the UI shows it; nothing is executed yet."""
+    """Record the run, so that the UI shows it; nothing is executed yet.
+
+    Raises:
+        ProjectError: a secret that a step needs is not in the environment.
+    """
+    problems = missing_secrets(project, request, os.environ)
+    if problems:
+        raise ProjectError(problems)
     fail_gone_runs(instance)
     job = reconstructable_job(project.root, request.pipeline)
     selection = _selection(project, request, job)

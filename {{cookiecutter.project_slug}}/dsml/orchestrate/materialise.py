@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from dsml.contract.figures import short_id
 from dsml.contract.partitions import split_key
 from dsml.contract.problem import ProjectError
 from dsml.contract.project import Project
+from dsml.contract.secret import check_secrets
 from dsml.contract.spec import StepSpec
 from dsml.orchestrate import tracked
 from dsml.orchestrate.cancelling import check_cancelled, hand_on_interrupt
@@ -39,6 +41,7 @@ from dsml.step.task import FORCE_TAG, REPRODUCE_TAG, UNCHANGED, Task, as_it_is, 
 from dsml.store import Input, Manifest, StepRun, Store
 from dsml.store.manifest import NOTEBOOK_FILE
 from dsml.store.runs import note_cached
+from dsml.store.takeover import take_over
 
 
 def materialise_step(
@@ -129,6 +132,7 @@ def task_of(
         inputs=inputs,
         timeout=project.timeout(step),
         partitions=project.partitions.get(step.name),
+        pickles=project.catalog.pickles,
     )
 
 
@@ -165,6 +169,10 @@ def published(context: StepContext, project: Project, task: Task) -> Manifest:
     if found is not None:
         return found
 
+    if task.secrets:
+        with told():
+            check_secrets(task.step, task.secrets, os.environ)
+
     # slow, and needless where nothing is run
     from dsml.orchestrate.runner import CANCELLED, attempt
 
@@ -191,9 +199,10 @@ def published(context: StepContext, project: Project, task: Task) -> Manifest:
 def failure(context: StepContext, task: Task, message: str, *, again: bool = False) -> Failure:
     """The failure of an attempt: where its evidence is kept, and whether to try ``again``."""
     metadata: Metadata = {}
-    if task.store.attempt_path(task.address, task.number, NOTEBOOK_FILE).exists():
-        metadata = evidence(context, task.store, task.address, task.number)
-        metadata |= logged_before(task.store, task.address, task.number)
+    with suppress(ProjectError):  # a storage that can't be reached has been told of already
+        if task.store.attempt_path(task.address, task.number, NOTEBOOK_FILE).exists():
+            metadata = evidence(context, task.store, task.address, task.number)
+            metadata |= logged_before(task.store, task.address, task.number)
     return Failure(description=message, metadata=metadata, allow_retries=again)
 
 
@@ -205,7 +214,8 @@ def _unchanged(context: StepContext, task: Task) -> Manifest | None:
     if found is None:
         return None
     manifest = taken_over(found, task)
-    task.store.record(manifest)
+    if not take_over(task.store, manifest):
+        return None
     note_cached(task.store, manifest)
     context.log.info(f"{UNCHANGED} {short_id(manifest.cached)}: not run again")
     return manifest

@@ -8,6 +8,7 @@ public parts.
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from dagster_pipes import PipesContextData, PipesDefaultMessageWriter, PipesPara
 
 from dsml.orchestrate.metadata import StepContext
 from dsml.step.context import Setting
+from dsml.step.redact import Redactor, redactor_of
 
 _POLL = 0.05  # seconds between two looks at the message file
 _FORWARDED = ("log", "report_asset_check", "report_asset_materialization")
@@ -34,8 +36,9 @@ _FORWARDED = ("log", "report_asset_check", "report_asset_materialization")
 class _MessageFile(PipesMessageReader):
     """Follows the file that the kernel appends its messages to."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, redactor: Redactor | None = None) -> None:
         self._path = path
+        self._redactor = redactor
 
     @property
     def expected_writer_count(self) -> int:
@@ -64,6 +67,8 @@ class _MessageFile(PipesMessageReader):
                 *lines, rest = (rest + stream.read()).split("\n")
                 for line in lines:
                     message = json.loads(line)
+                    if self._redactor is not None:
+                        message["params"] = self._redactor.clean(message.get("params"))
                     if message.get("method") in _FORWARDED:
                         handler.handle_message(message)
                 if last:
@@ -73,7 +78,8 @@ class _MessageFile(PipesMessageReader):
 @contextmanager
 def pipes_session(context: StepContext, setting: Setting, private: Path) -> Iterator[PipesSession]:
     """A session that hands ``setting`` to the kernel and passes on what the kernel reports."""
-    reader = _MessageFile(private / "messages.jsonl")
+    redactor = redactor_of(setting.secrets, os.environ) if setting.secrets else None
+    reader = _MessageFile(private / "messages.jsonl", redactor)
     handler = PipesMessageHandler(context, reader)
     data = _context_data(context, {"setting": asdict(setting)})
     injector = PipesFileContextInjector(str(private / "context.json"))

@@ -8,6 +8,7 @@ Jupyter's own.
 from __future__ import annotations
 
 import functools
+import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -22,6 +23,10 @@ from dsml.orchestrate.warm import warm_process
 
 _NAME = "dsml-warm"
 _LAUNCHER = ["-m", "ipykernel_launcher"]
+# For kernels with secrets. IPython sends what processes print that a cell has started, and copies
+# it to where the kernel itself was told to print: into the log of the run, where nobody looks
+# through it.
+UNHEARD = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 class WarmProvisioner(LocalProvisioner):
@@ -32,7 +37,8 @@ class WarmProvisioner(LocalProvisioner):
         warm, env = warm_process(), kwargs.get("env")
         kernel = None
         if warm is not None and env is not None and cmd[1:3] == _LAUNCHER:
-            kernel = warm.start(cmd[3:], env, str(kwargs.get("cwd") or Path.cwd()))
+            folder = str(kwargs.get("cwd") or Path.cwd())
+            kernel = warm.start(cmd[3:], env, folder, unheard=UNHEARD.items() <= kwargs.items())
         if kernel is None:
             return await super().launch_kernel(cmd, **kwargs)
         self.process = cast("Any", kernel)  # it has the methods of Popen that are called

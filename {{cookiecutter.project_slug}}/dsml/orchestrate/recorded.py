@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagster import (
     DagsterEvent,
@@ -33,7 +33,9 @@ from dagster._core.storage.tags import (
 )
 
 from dsml.contract.partitions import split_key
+from dsml.contract.problem import ProjectError
 from dsml.contract.project import Project
+from dsml.contract.request import RunRequest, missing_secrets
 from dsml.evidence import export, trace
 from dsml.evidence.ci import ci_facts
 from dsml.evidence.records import Tried
@@ -78,6 +80,7 @@ class Recorded(Executor):
         run = _Run(self._project, plan_context.dagster_run, execution_plan, plan_context.log)
         status = "passed"
         try:
+            self._check_secrets(plan_context.dagster_run, execution_plan)
             for event in self._executor.execute(plan_context, execution_plan):
                 if event.is_step_failure and status == "passed":
                     status = "failed"
@@ -95,6 +98,27 @@ class Recorded(Executor):
             raise
         finally:
             run.end(status)
+
+    def _check_secrets(self, run: DagsterRun, plan: ExecutionPlan) -> None:
+        """Look whether all secrets are there before any step begins; a run by hand has done so.
+
+        Raises:
+            ProjectError: naming each variable that is not set.
+        """
+        ops = {parse_step_key(key).op for key in plan.step_keys_to_execute}
+        given: dict[str, Any] = run.run_config.get("ops") or {}  # type: ignore[assignment]
+        request = RunRequest(
+            run.job_name,
+            split_key(run.tags.get(PARTITION_NAME_TAG, ""))[0],
+            tuple(name for name in self._project.registered if op_name(name) in ops),
+            {
+                name: (given.get(op_name(name)) or {}).get("config") or {}
+                for name in self._project.registered
+            },
+        )
+        problems = missing_secrets(self._project, request, os.environ)
+        if problems:
+            raise ProjectError(problems)
 
 
 class _Run:

@@ -5,6 +5,7 @@ Knows nothing of Dagster: the connection to the kernel and the log are handed in
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from dsml.step.checks import judge, run_checks
 from dsml.step.context import Setting
 from dsml.step.facts import now
 from dsml.step.process import environment_of
+from dsml.step.redact import redactor_of
 from dsml.step.reported import Reported
 from dsml.step.spans import TRACEPARENT, traceparent
 from dsml.step.task import Observed, Task, manifest_of, measure_outs, record_of, setting_of
@@ -97,7 +99,7 @@ def _attempt(task: Task, log: Log, connect: Connect) -> Manifest:
     status, error, observed = "failed", "", Observed()
     try:
         note(task.store, record_of(task, started, RUNNING))
-        setting = setting_of(task, staging)
+        setting = setting_of(task, staging, log.warning)
         with connect(setting, staging.private) as env:
             _execute(task, staging, env, log, observed)
         outputs = measure_outs(task, staging, log.warning)
@@ -143,6 +145,7 @@ def _execute(
         folder=source.parent,
         env=environment_of(task.root, {**env, TRACEPARENT: traceparent(task.address, task.number)}),
         private=staging.private,
+        redactor=redactor_of(task.secrets, os.environ) if task.secrets else None,
     )
     execution.start()
     try:

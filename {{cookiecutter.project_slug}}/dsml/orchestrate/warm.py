@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dsml.contract.project import Project
@@ -98,9 +98,17 @@ class WarmProcess:
         threading.Thread(target=self._listen, name="kernels", daemon=True).start()
 
     def start(
-        self, arguments: Sequence[str], env: Mapping[str, str], folder: str
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        folder: str,
+        *,
+        unheard: bool = False,
     ) -> ForkedKernel | None:
-        """Fork a kernel; None where that is not possible, and it is to be started as any other."""
+        """Fork a kernel; None where that is not possible, and it is to be started as any other.
+
+        It prints where this process does, or, ``unheard``, nowhere.
+        """
         if env.get("PYTHONPATH") != self.env.get("PYTHONPATH") or self._gone:
             return None
         number = next(self._ids)
@@ -109,8 +117,8 @@ class WarmProcess:
         if len(message) > _LONGEST:
             return None
         try:
-            with self._sending:
-                socket.send_fds(self._socket, [message], [1, 2])
+            with self._sending, _printing(unheard=unheard) as descriptors:
+                socket.send_fds(self._socket, [message], descriptors)
         except OSError:
             return None
         with self._told:
@@ -151,6 +159,19 @@ class WarmProcess:
                 self._running[pid] = kernel
         elif pid in self._running:
             self._running.pop(pid).end(told["status"])
+
+
+@contextlib.contextmanager
+def _printing(*, unheard: bool) -> Iterator[list[int]]:
+    """The descriptors that a kernel prints to."""
+    if not unheard:
+        yield [1, 2]
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        yield [nowhere, nowhere]
+    finally:
+        os.close(nowhere)
 
 
 _WARM: list[WarmProcess] = []

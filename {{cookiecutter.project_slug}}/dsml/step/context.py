@@ -16,6 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dsml.contract.pickles import check_pickle
+from dsml.contract.problem import Problem, ProjectError, Where
+from dsml.contract.secret import finding
 from dsml.step.logs import Logs
 from dsml.step.names import Names
 from dsml.step.record import Record, record_in
@@ -36,7 +39,8 @@ class Setting:
     the experiment, the run or the map. ``inputs`` holds what the manifest records of each in:
     catalog path, run, bytes, sha256, when it was published. ``instance`` is the key of this one.
     ``logged`` is the folder of what is logged. ``partition_window`` says in ISO 8601 when a
-    partition of time begins and ends.
+    partition of time begins and ends. ``secrets`` holds the variable of the environment that each
+    parameter of the type ``Secret`` names, ``pickles`` what the catalog allows to be read as such.
     """
 
     step: str
@@ -52,6 +56,8 @@ class Setting:
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     instance: str | None = None
     partition_window: Sequence[str] | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    pickles: Sequence[str] = ()
 
 
 @dataclass
@@ -137,7 +143,25 @@ class Context(Logs):
         """
         from dsml.step.tracer import open_tracer  # OpenTelemetry is slow, and few need it
 
-        return open_tracer(self.step, Path(self.setting.logged).with_name(SPANS_FILE))
+        file = Path(self.setting.logged).with_name(SPANS_FILE)
+        return open_tracer(self.step, file, self.record.redactor)
+
+    def secret(self, name: str) -> str:
+        """The content of the variable that a parameter of the type ``Secret`` names.
+
+        It is kept out of all that a run writes about the step: there it is ``***``.
+
+        Raises:
+            KeyError: the step has no such parameter, or its value is None.
+            ProjectError: the variable is not set.
+        """
+        variable = Names("Secret", dict(self.setting.secrets))[name]
+        content = os.environ.get(variable, "")
+        found = finding(variable, content)
+        if found is not None:
+            problem = Problem(Where(self.step), f"{name}: {found[0]}", found[1], "no-secret")
+            raise ProjectError([problem])
+        return content
 
     def load(self, name: str) -> Any:
         """Read an in (or an out that this notebook has written) by the suffix of its file.
@@ -146,11 +170,17 @@ class Context(Logs):
 
         Raises:
             KeyError: the step has neither an in nor an out of that name.
-            ValueError: the suffix has no reader.
+            ValueError: the suffix has no reader, or it is that of a pickle and the catalog doesn't
+                allow the artefact under ``pickles``.
         """
         from dsml.step import formats
 
-        path = self.outs[name] if name not in self.ins and name in self.outs else self.ins[name]
+        is_out = name not in self.ins and name in self.outs
+        path = self.outs[name] if is_out else self.ins[name]
+        read = self.setting.inputs.get(name, {})
+        source = f"{self.step}.{name}" if is_out else str(read.get("path"))
+        for part in path.values() if isinstance(path, dict) else [path]:
+            check_pickle(part.name, source, self.setting.pickles)
         if isinstance(path, dict):
             return {key: formats.load(part) for key, part in path.items()}
         return formats.load(path)
@@ -226,6 +256,7 @@ def open_context(by_hand: Callable[[], Setting]) -> Context:
     log = _console_log(setting.step)
     record = Record(Path(setting.logged), lambda line: log.info("%s", line))
     record.begin_anew()
+    _hide(setting, record)
     return Context(setting, log, record)
 
 
@@ -234,7 +265,17 @@ def _from_pipes() -> Context:
 
     pipes = open_dagster_pipes()
     setting = Setting(**pipes.extras["setting"])
-    return Context(setting, pipes.log, record_in(setting.logged))
+    record = record_in(setting.logged)
+    _hide(setting, record)
+    return Context(setting, pipes.log, record)
+
+
+def _hide(setting: Setting, record: Record) -> None:
+    """Keep the secrets out of what the notebook logs."""
+    if setting.secrets:
+        from dsml.step.redact import redactor_of
+
+        record.redactor = redactor_of(setting.secrets, os.environ)
 
 
 def _console_log(step: str) -> logging.Logger:

@@ -21,6 +21,8 @@ class Format(NamedTuple):
 def load(path: Path) -> Any:
     """Read a file into the object that its suffix stands for.
 
+    Reading a pickle runs code: whether it may be read is asked before (``dsml.contract.pickles``).
+
     Raises:
         ValueError: the suffix has no reader.
         OSError: the file cannot be read.
@@ -45,11 +47,6 @@ def is_known(path: Path) -> bool:
 
 def _format(path: Path) -> Format:
     suffix = path.suffix.lower()
-    if suffix in (".pkl", ".pickle"):
-        raise ValueError(
-            f"'{path.name}': a pickle runs code when it is read, so it is refused; "
-            "use .joblib for models, .parquet for tables, .json for the rest"
-        )
     if suffix not in FORMATS:
         raise ValueError(
             f"'{path.name}': no reader for '{suffix}' (there are {', '.join(FORMATS)}); "
@@ -117,6 +114,20 @@ def _save_npy(obj: Any, path: Path) -> None:
         np.save(stream, np.asarray(obj), allow_pickle=False)
 
 
+def _load_pickle(path: Path) -> Any:
+    import pickle
+
+    with path.open("rb") as stream:
+        return pickle.load(stream)  # noqa: S301 - the catalog allows it; see dsml.contract.pickles
+
+
+def _save_pickle(obj: Any, path: Path) -> None:
+    import pickle
+
+    with path.open("wb") as stream:
+        pickle.dump(obj, stream, protocol=pickle.HIGHEST_PROTOCOL)
+
+
 def _load_joblib(path: Path) -> Any:
     import joblib
 
@@ -156,6 +167,7 @@ def _save_text(obj: Any, path: Path) -> None:
     path.write_text(obj, encoding="utf-8")
 
 
+_PICKLE = Format(_load_pickle, _save_pickle)
 _TEXT = Format(_load_text, _save_text)
 FORMATS: dict[str, Format] = {
     ".parquet": Format(_load_parquet, _save_parquet),
@@ -163,6 +175,8 @@ FORMATS: dict[str, Format] = {
     ".json": Format(_load_json, _save_json),
     ".npy": Format(_load_npy, _save_npy),
     ".joblib": Format(_load_joblib, _save_joblib),
+    ".pkl": _PICKLE,
+    ".pickle": _PICKLE,
     ".png": Format(_load_png, _save_png),
     ".txt": _TEXT,
     ".md": _TEXT,

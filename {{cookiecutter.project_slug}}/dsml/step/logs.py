@@ -153,6 +153,7 @@ class Logs:
         from dsml.step import models
 
         _check_name("model", name)
+        name = self.record.without_secrets(name)
         if not re.fullmatch(MODEL_NAME, name):
             raise ValueError(f"'{name}' is no name of a model; use letters, digits, '_' and '-'")
         folder = self.record.folder / name
@@ -204,6 +205,7 @@ class Logs:
 
     def _new_file(self, kind: str, name: str, suffix: str) -> Path:
         _check_name(kind, name)
+        name = self.record.without_secrets(name)
         if not _FILE_NAME.fullmatch(name):
             raise ValueError(f"'{name}' is no file name; use letters, digits, '_', '-' and '.'")
         file = self.record.folder / name

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from dsml.step.facts import now
 
 if TYPE_CHECKING:
+    from dsml.step.redact import Redactor
     from dsml.store.manifest import Json
 
 RECORD_FILE = "record.jsonl"
@@ -40,7 +41,8 @@ class Record:
     """Writes the record in ``folder``; ``echo`` is told what is logged, of a curve not every point.
 
     ``params``, ``files`` and ``models`` hold what has been logged so far, ``not_finite`` the
-    metrics that have been NaN or infinite.
+    metrics that have been NaN or infinite. ``redactor`` takes the secrets of the step out of all
+    that is written here; None where it has none.
     """
 
     def __init__(self, folder: Path, echo: Echo | None = None) -> None:
@@ -49,6 +51,7 @@ class Record:
         self.files: dict[str, str] = {}
         self.models: set[str] = set()
         self.not_finite: set[str] = set()
+        self.redactor: Redactor | None = None
         self._echo = echo
         self._file: int | None = None
         self._names: dict[str, str] = {}
@@ -61,6 +64,10 @@ class Record:
         if file.exists():
             file.write_bytes(b"")
 
+    def without_secrets(self, text: str) -> str:
+        """A text as it may be written."""
+        return text if self.redactor is None else self.redactor.text(text)
+
     def add_point(self, name: str, value: float, step: int | None) -> None:
         """Add a point of a metric; without a step it comes one after the highest so far."""
         highest = self._next.get(name, 0)
@@ -69,7 +76,7 @@ class Record:
         self._next[name] = max(highest, step + 1)
         quoted = self._names.get(name)
         if quoted is None:
-            quoted = self._names[name] = json.dumps(name)
+            quoted = self._names[name] = json.dumps(self.without_secrets(name))
         shown = repr(value) if math.isfinite(value) else f'"{value}"'
         # by hand, and not by ``json``: there may be 100,000 of them
         self._append(
@@ -85,16 +92,23 @@ class Record:
 
     def add_file(self, name: str, file: str) -> None:
         """Add a file that has been written to the folder."""
+        if self.redactor is not None:
+            self.redactor.file(self.folder / file)
         put_file(self.files, name, file)
         self.add(FILE, name, file=file)
 
     def add_model(self, name: str, folder: str, flavour: str, has_signature: bool) -> None:
         """Add a model whose folder has been written."""
+        if self.redactor is not None:
+            for file in filter(Path.is_file, (self.folder / folder).rglob("*")):
+                self.redactor.file(file)
         self.models.add(name)
         self.add(MODEL, name, file=folder, flavour=flavour, signature=has_signature)
 
     def add(self, kind: str, name: str, **fields: Json) -> None:
         """Add anything else, with fields of its own."""
+        if self.redactor is not None:
+            name, fields = self.redactor.text(name), self.redactor.clean(fields)
         entry = {"kind": kind, "name": name, **fields, "time": now()}
         self._append(json.dumps(entry, separators=(",", ":"), allow_nan=False) + "\n")
         if self._echo is not None:

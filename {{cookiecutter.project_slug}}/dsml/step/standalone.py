@@ -19,6 +19,7 @@ from dsml.contract.partitions import Partitions, iso_window
 from dsml.contract.percent import SUFFIX
 from dsml.contract.problem import Problem, ProjectError, Where, errors, suggest
 from dsml.contract.project import DEBUG_SUFFIX, find_root, notebook_paths, read_project
+from dsml.contract.secret import variables
 from dsml.contract.spec import CONFIG_SCHEMA, StepSpec, read_spec
 from dsml.step.context import Setting
 from dsml.step.inputs import (
@@ -123,6 +124,8 @@ def _setting(
         inputs={name: asdict(found) for name, found in inputs.items()},
         instance=attempt.instance if attempt else None,
         partition_window=iso_window(own, address.partition),
+        secrets=variables(spec, config),
+        pickles=catalog.pickles,
     )
 
 

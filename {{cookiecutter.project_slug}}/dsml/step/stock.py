@@ -56,6 +56,10 @@ def stock_context(manager: Any, namespace: dict[str, Any]) -> Context:
     """
     file = Path(manager.op_def.tags[NOTEBOOK_TAG])
     task = _task(file, manager.context.run, manager.op_def.name)
+    if task.secrets:
+        what = f"{', '.join(task.secrets)}: dagstermill keeps no secret out of what it writes"
+        fix = "run the step with dsml run, or in a pipeline with the engine pipes"
+        raise ProjectError([Problem(task.step.where(), what, fix, "engine")])
     for name, value in task.values.items():
         namespace[name] = value.value
     publisher = _Publisher(task, manager)
@@ -86,6 +90,7 @@ def _task(file: Path, run: Any, op: str) -> Task:
         values={name: Value(*p.resolve(*layers)) for name, p in spec.parameters.items()},
         inputs=find_inputs(root, store, spec, address, partitions=partitions),
         partitions=partitions.get(spec.name),
+        pickles=catalog.pickles,
     )
 
 

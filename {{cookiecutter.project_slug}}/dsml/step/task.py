@@ -15,6 +15,7 @@ from dsml.contract.modules import Modules
 from dsml.contract.partitions import Partitions, iso_window
 from dsml.contract.problem import Problem, ProjectError
 from dsml.contract.python_step import read_python
+from dsml.contract.secret import variables
 from dsml.contract.spec import StepSpec
 from dsml.step.checks import CheckResult, combined
 from dsml.step.context import Setting
@@ -51,7 +52,8 @@ REPRODUCE_TAG = "dsml/reproduces"
 class Task:
     """One attempt that is to be made; ``timeout`` is in seconds.
 
-    ``partitions`` are those that the step has beside its experiment.
+    ``partitions`` are those that the step has beside its experiment, ``pickles`` what the catalog
+    says of the artefacts that may be read as pickles.
     """
 
     root: Path
@@ -63,6 +65,12 @@ class Task:
     inputs: Mapping[str, Input]
     timeout: float | None = None
     partitions: Partitions | None = None
+    pickles: tuple[str, ...] = ()
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The variable of the environment that each parameter of the type ``Secret`` names."""
+        return variables(self.step, {name: value.value for name, value in self.values.items()})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -105,8 +113,10 @@ def as_it_is(root: Path, step: StepSpec) -> StepSpec:
     return replace(step, body=Code.of_file(step.path, found.script.source, modules))
 
 
-def setting_of(task: Task, staging: Staging) -> Setting:
-    """What the notebook's context is made of."""
+def setting_of(
+    task: Task, staging: Staging, warn: Callable[[str], object] | None = None
+) -> Setting:
+    """What the notebook's context is made of; ``warn`` is told of inputs that arrived damaged."""
     address = task.address
     return Setting(
         step=task.step.name,
@@ -116,12 +126,14 @@ def setting_of(task: Task, staging: Staging) -> Setting:
         retry_number=task.number - 1,
         config={name: value.value for name, value in task.values.items()},
         sources={name: value.source for name, value in task.values.items()},
-        ins=local_paths(task.store, task.inputs, address),
+        ins=local_paths(task.store, task.inputs, address, staging.inputs, warn),
         outs={name: str(staging.outs / file) for name, file in task.step.outs.items()},
         logged=str(staging.evidence / LOGGED_FOLDER),
         inputs={name: asdict(found) for name, found in task.inputs.items()},
         instance=address.instance,
         partition_window=iso_window(task.partitions, address.partition),
+        secrets=task.secrets,
+        pickles=task.pickles,
     )
 
 

@@ -20,13 +20,16 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dsml.step.otlp import to_otlp
+from dsml.step.redact import Redactor
 from dsml.step.spans import TRACEPARENT, Event, Link, Span
 
 _wired: set[tuple[int, Path]] = set()
 
 
-def open_tracer(step: str, file: Path) -> trace.Tracer:
+def open_tracer(step: str, file: Path, redactor: Redactor | None = None) -> trace.Tracer:
     """A tracer whose spans go to ``file``; so do those of libraries that use OpenTelemetry.
+
+    ``redactor`` takes the secrets of the step out of them.
 
     Where the notebook has set up a provider of its own, that one gets the spans as well.
     """
@@ -38,7 +41,7 @@ def open_tracer(step: str, file: Path) -> trace.Tracer:
         trace.set_tracer_provider(provider)
     if (id(provider), file) not in _wired:
         _wired.add((id(provider), file))
-        provider.add_span_processor(SimpleSpanProcessor(_Lines(file, parent)))
+        provider.add_span_processor(SimpleSpanProcessor(_Lines(file, parent, redactor)))
     return provider.get_tracer(step)
 
 
@@ -67,13 +70,19 @@ class _Lines(SpanExporter):
     notebook inherits a current span. One of another trace is put into the run's.
     """
 
-    def __init__(self, file: Path, parent: trace.SpanContext) -> None:
+    def __init__(
+        self, file: Path, parent: trace.SpanContext, redactor: Redactor | None = None
+    ) -> None:
         self._file = file
         self._parent = parent
+        self._redactor = redactor
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Write the spans."""
-        lines = "".join(f"{json.dumps(to_otlp([self._span(span)]))}\n" for span in spans)
+        found = [to_otlp([self._span(span)]) for span in spans]
+        if self._redactor is not None:
+            found = self._redactor.clean(found)
+        lines = "".join(f"{json.dumps(each)}\n" for each in found)
         with self._file.open("ab", buffering=0) as stream:
             stream.write(lines.encode())
         return SpanExportResult.SUCCESS

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsml.contract.catalog import Catalog
 from dsml.contract.models import Model
+from dsml.contract.pickles import is_allowed, is_pickle, refusal
 from dsml.contract.problem import Problem, ProjectError, suggest
 from dsml.step import formats
 from dsml.store import Manifest, Store
@@ -79,6 +80,8 @@ def held_out(store: Store, catalog: Catalog, model: Model, manifest: Manifest, r
         fix = f"dsml run --select {model.holdout.rpartition('.')[0]}"
         raise ProjectError([Problem(where, what, fix, "no-holdout")])
     file = store.fetch(found, manifest.address)
+    if is_pickle(file.name) and not is_allowed(model.holdout, catalog.pickles):
+        raise ProjectError([Problem(where, *refusal(model.holdout), "pickle")])
     table = _table(formats.load(file))
     if table is None:
         what, fix = f"{found.file} is no table", "name an artefact that holds a table"

@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from dsml.store.paths import check_names
+
 
 class Folder:
     """A folder of the site that is written anew; ``prune`` removes what was not written."""
@@ -18,6 +20,7 @@ class Folder:
 
     def write(self, content: str | bytes, *parts: str) -> None:
         """Write a file below the folder, in place of the one that was there."""
+        check_names(*parts)
         file = self.path.joinpath(*parts)
         self._written.add(file)
         write(file, content)
