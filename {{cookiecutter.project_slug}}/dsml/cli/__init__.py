@@ -38,6 +38,8 @@ def main() -> None:
         compare,
         dashboard,
         debug,
+        doctor,
+        gc,
         mlflow,
         new,
         notify,

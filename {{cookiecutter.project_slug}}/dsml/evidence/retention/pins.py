@@ -1,0 +1,41 @@
+"""What models in MLflow refer to: the runs that logged their champions and challengers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dsml.contract.catalog import Catalog
+from dsml.evidence.models.registry import Registry
+from dsml.step.models import asking, client_of, registered_name, registry_of
+from dsml.step.tracking import DATABASE, tracking_of
+
+COMMAND = "dsml gc"
+
+
+def pinned(root: Path, catalog: Catalog) -> Mapping[tuple[str, str], str]:
+    """The run and the label of each step that logged a model with an alias, and why it stays.
+
+    All models of the project count, those too that the catalog doesn't have any more.
+
+    Raises:
+        ProjectError: MLflow doesn't answer. What it refers to isn't known then.
+    """
+    tracking = tracking_of(root, catalog)
+    if tracking is None:
+        return {}
+    if tracking.folder is not None and not (tracking.folder / DATABASE).exists():
+        return {}
+    tracking = registry_of(root, catalog, COMMAND)
+    found: dict[tuple[str, str], str] = {}
+    with asking(tracking, COMMAND):
+        client = client_of(tracking)
+        prefix = registered_name(catalog, "")
+        for model in client.search_registered_models(f"name LIKE '{prefix}%'", max_results=1000):
+            if not model.aliases:
+                continue
+            for version in Registry(tracking, model.name, client).versions():
+                if version.aliases and version.run_id:
+                    aliases = " and ".join(sorted(version.aliases))
+                    found[version.origin] = f"{aliases} of the model {model.name}"
+    return found
