@@ -36,7 +36,7 @@ def main(raw_answers: str, root: Path) -> int:
     remove_leftovers(root)
     if answers["example"] == "empty":
         write_starter_stages(root, answers["stages"])
-    for folder in (".streamlit", "dashboard", "data", "stages"):
+    for folder in (".streamlit", "dashboard", "data", "deploy", "stages"):
         remove_empty_folders(root / folder)
     steps, problems = register(root)
     if problems:

@@ -52,10 +52,11 @@ OWN_NAMES = frozenset(
 # pyproject.toml.
 # fmt: off
 DEPENDENCIES = frozenset({
+    "adlfs", "gcsfs", "s3fs", "check_jsonschema", "detect_secrets", "pip_audit", "zizmor",
     "click", "dagster", "dagster_pipes", "dagster_shared", "dagster_webserver", "dagstermill",
     "fsspec", "ipykernel", "ipython", "jinja2", "joblib", "jupyter", "jupyter_client", "jupyterlab",
     "jupytext", "matplotlib", "mlflow", "mypy", "nbclient", "nbconvert", "nbformat", "nbmake",
-    "nbstripout", "notebook", "numpy", "opentelemetry", "opentelemetry_sdk", "pandas",
+    "nbstripout", "notebook", "numpy", "packaging", "opentelemetry", "opentelemetry_sdk", "pandas",
     "pandas_stubs", "pandera", "papermill", "pip", "pre_commit", "pre_commit_hooks", "psutil",
     "pyarrow", "pytest", "pytest_xdist", "pyyaml", "pyzmq", "rich", "ruff", "scikit_learn",
     "setuptools", "sklearn", "streamlit", "types_pyyaml", "universal_pathlib", "upath", "uv",

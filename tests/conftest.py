@@ -169,6 +169,12 @@ def untracked(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(template, tmp_path_factory.mktemp("untracked"), {"tracking": "none"})
 
 
+@pytest.fixture(scope="session")
+def deployed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default project with services, shared like `digits`."""
+    return make(template, tmp_path_factory.mktemp("deployed"), {"deploy": "compose"})
+
+
 @pytest.fixture
 def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
     """Copy a shared project into this test's folder, which has a space in its name."""

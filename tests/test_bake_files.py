@@ -19,6 +19,7 @@ CHOICES = {
 
 SHELL = {
     ".dagster/dagster.yaml",
+    ".devcontainer/devcontainer.json",
     ".editorconfig",
     ".gitattributes",
     ".github/workflows/ci.yml",
@@ -38,6 +39,7 @@ PAGES = (
     "compare",
     "concurrency",
     "dagster",
+    "doctor",
     "experiments",
     "fan_out",
     "logging",
@@ -47,9 +49,12 @@ PAGES = (
     "report",
     "reproducing",
     "resuming",
+    "retention",
     "retries",
     "schedules",
+    "security",
     "sensors",
+    "storage",
     "trace",
     "unchanged",
 )
@@ -78,6 +83,19 @@ DIGITS = {
     "tests/test_digits.py",
 }
 TRACKING = {"docs/models.md", "docs/tracking.md"}
+DEPLOY = {
+    ".dockerignore",
+    "docs/deploy.md",
+    "deploy/Dockerfile",
+    "deploy/compose.per-run.yaml",
+    "deploy/compose.yaml",
+    "deploy/dagster.yaml",
+    "deploy/launcher.per-run.yaml",
+    "deploy/launcher.yaml",
+    "deploy/make_env.py",
+    "deploy/mlflow.sql",
+    "deploy/workspace.yaml",
+}
 DASHBOARD = {".streamlit/config.toml", "dashboard/app.py", "docs/dashboard.md"}
 STARTERS = {f"stages/{stage}/main.ipynb" for stage in ("load", "prepare", "train", "evaluate")}
 
@@ -143,6 +161,17 @@ def test_a_dashboard_adds_exactly_these_files(digits, dashboard):
     assert files_of(dashboard) - files_of(digits) == DASHBOARD
 
 
+def test_services_add_exactly_these_files(digits, deployed):
+    assert files_of(deployed) - files_of(digits) == DEPLOY
+
+
+def test_services_without_tracking_have_no_mlflow(bake):
+    project = bake(deploy="compose", tracking="none")
+    own = [name for name in files_of(project) if name.startswith("deploy/")]
+    assert own
+    assert [name for name in own if "mlflow" in read(project, name).lower()] == []
+
+
 def test_without_tracking_no_file_of_the_shell_speaks_of_mlflow(untracked):
     own = {name for name in files_of(untracked) if not name.startswith("dsml/")}
     named = {name for name in own if "mlflow" in read(untracked, name).lower()}
@@ -151,13 +180,14 @@ def test_without_tracking_no_file_of_the_shell_speaks_of_mlflow(untracked):
     metadata = tomllib.loads(read(untracked, "pyproject.toml"))
     assert "mlflow" not in str(metadata["project"])
     assert yaml.safe_load(read(untracked, "catalog.yml"))["environments"] == {
-        "dev": {"storage": "artefacts"}
+        "dev": {"storage": "artefacts"},
+        "test": {"storage": "build/test"},
     }
 
 
 def test_with_tracking_its_folder_is_hidden_from_git_and_from_updates(digits):
     environments = yaml.safe_load(read(digits, "catalog.yml"))["environments"]
-    assert environments == {"dev": {"storage": "artefacts", "mlflow": ".mlflow"}}
+    assert environments["dev"] == {"storage": "artefacts", "mlflow": ".mlflow"}
     assert "/.mlflow/" in read(digits, ".gitignore").splitlines()
     metadata = tomllib.loads(read(digits, "pyproject.toml"))
     assert ".mlflow" in metadata["tool"]["cruft"]["skip"]

@@ -17,13 +17,13 @@ BASH = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # --- style, types, hooks --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("example", ["digits", "empty", "dashboard", "untracked"])
+@pytest.mark.parametrize("example", ["digits", "empty", "dashboard", "untracked", "deployed"])
 def test_a_fresh_project_passes_its_own_linter(example, request, run):
     project = request.getfixturevalue(example)
     run("ruff", "check", "--no-cache", cwd=project)
 
 
-@pytest.mark.parametrize("example", ["digits", "empty", "dashboard", "untracked"])
+@pytest.mark.parametrize("example", ["digits", "empty", "dashboard", "untracked", "deployed"])
 def test_formatting_a_fresh_project_changes_nothing(example, request, run):
     project = request.getfixturevalue(example)
     run("ruff", "format", "--check", "--no-cache", cwd=project)
@@ -97,7 +97,7 @@ def test_make_without_a_target_lists_every_target_in_columns(digits, run):
     assert len(starts) == 1
 
 
-@pytest.mark.parametrize("example", ["digits", "dashboard", "untracked"])
+@pytest.mark.parametrize("example", ["digits", "dashboard", "untracked", "deployed"])
 def test_every_target_is_declared_to_be_no_file(example, request):
     makefile = request.getfixturevalue(example) / "Makefile"
     text = makefile.read_text(encoding="utf-8")
@@ -105,7 +105,7 @@ def test_every_target_is_declared_to_be_no_file(example, request):
     assert set(phony) == targets(makefile)
 
 
-@pytest.mark.parametrize("example", ["digits", "dashboard", "untracked"])
+@pytest.mark.parametrize("example", ["digits", "dashboard", "untracked", "deployed"])
 def test_the_readme_explains_every_target_and_its_equivalent_without_make(example, request):
     project = request.getfixturevalue(example)
     table = re.findall(
@@ -189,10 +189,14 @@ def test_make_promote_and_serve_pass_on_what_they_are_given(
     assert run("make", target, *given, cwd=project).stdout.strip() == arguments
 
 
-def test_the_targets_of_a_part_are_there_where_it_was_chosen(digits, dashboard, untracked):
+def test_the_targets_of_a_part_are_there_where_it_was_chosen(
+    digits, dashboard, untracked, deployed
+):
     tracking = {"mlflow", "promote", "serve", "sync"}
     assert targets(digits / "Makefile") - targets(untracked / "Makefile") == tracking
     assert targets(dashboard / "Makefile") - targets(digits / "Makefile") == {"dashboard"}
+    services = {"up", "down", "lock"}
+    assert targets(deployed / "Makefile") - targets(digits / "Makefile") == services
 
 
 @pytest.mark.parametrize(
@@ -265,7 +269,9 @@ def test_a_fresh_project_passes_its_own_tests(example, request, installed, run):
 # --- READMEs --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", [TEMPLATE, "digits", "empty", "dashboard", "untracked"])
+@pytest.mark.parametrize(
+    "where", [TEMPLATE, "digits", "empty", "dashboard", "untracked", "deployed"]
+)
 def test_every_link_to_a_file_leads_somewhere(where, request):
     root = request.getfixturevalue(where) if isinstance(where, str) else where
     for page in (root / "README.md", *root.glob("docs/*.md")):

@@ -33,6 +33,7 @@ GOOD: dict[str, Any] = {
     "python_version": "3.11",
     "tracking": "mlflow",
     "dashboard": "none",
+    "deploy": "none",
     "stages": "load, train",
 }
 

@@ -1,0 +1,395 @@
+"""The services of deploy/: their files, and the services themselves against a real PostgreSQL.
+
+Docker itself is not started here: the same commands run as processes, on the same settings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from conftest import BIN, free_port
+from dagster._config import process_config
+from runtime.projects import Step, broken_artefacts, write_project
+
+PASSWORD = "made for this test"
+SECONDS = 120  # to wait for anything
+SERVICES = {"postgres", "code", "web", "daemon", "mlflow"}
+WORK = """
+import time
+time.sleep(2)
+context.save("x", 1)
+"""
+LOCATION = "dag"
+LAUNCH = """mutation($asked: ExecutionParams!) { launchRun(executionParams: $asked) {
+  ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+RUNS = """{ runsOrError(limit: 200) { ... on Runs { results {
+  runId rootRunId status jobName startTime endTime } } } }"""
+OVER = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+def read(project: Path, file: str) -> Any:
+    return yaml.safe_load((project / "deploy" / file).read_text(encoding="utf-8"))
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_compose_files_and_dockerfile_are_valid(deployed):
+    folder = deployed / "deploy"
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    subprocess.run([*check, folder / "compose.yaml", folder / "compose.per-run.yaml"], check=True)
+    subprocess.run([BIN / "hadolint", folder / "Dockerfile"], check=True)
+
+
+def test_every_service_can_be_left_to_itself(deployed):
+    compose = read(deployed, "compose.yaml")
+    assert compose["services"].keys() == SERVICES
+    for name, service in compose["services"].items():
+        assert service["healthcheck"]["test"][0] == "CMD", name
+        assert service["restart"] == "unless-stopped", name
+        assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}, name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), name
+    assert compose["networks"]["inside"] == {"internal": True}
+    assert compose["services"]["postgres"]["networks"] == ["inside"]
+
+
+def test_images_are_pinned_and_no_service_is_root(deployed):
+    dockerfile = (deployed / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    images = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    images.append(read(deployed, "compose.yaml")["services"]["postgres"]["image"])
+    assert all(re.fullmatch(r"[\w./-]+:\d+\.\d+\S*", image) for image in images), images
+    assert re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE) == ["10001:10001"]
+    assert read(deployed, "compose.yaml")["services"]["postgres"]["user"] == "postgres"
+
+
+def test_each_variable_that_a_setting_takes_is_given_to_the_services(deployed):
+    needed = set()
+    for file in ("dagster.yaml", "launcher.yaml", "workspace.yaml"):
+        needed |= set(re.findall(r"\{env: (\w+)\}", (deployed / "deploy" / file).read_text()))
+    assert needed == {
+        *("POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"),
+        *("CODE_HOST", "CODE_PORT"),
+    }
+    compose = read(deployed, "compose.yaml")
+    for name in ("code", "web", "daemon"):
+        assert needed <= compose["services"][name]["environment"].keys()
+    launcher = read(deployed, "launcher.per-run.yaml")["run_launcher"]["config"]
+    given = compose["services"]["code"]["environment"].keys() - {"CODE_HOST", "CODE_PORT"}
+    assert set(launcher["env_vars"]) == {*given, "DAGSTER_HOME"}
+
+
+def test_passwords_are_made_once_and_for_their_owner_only(deployed, copy_of, run):
+    project = copy_of(deployed)
+    file = project / "deploy" / ".env"
+    for _ in range(2):
+        run(sys.executable, "deploy/make_env.py", file, cwd=project)
+        known = file.read_text(encoding="utf-8")
+    assert re.fullmatch(r"POSTGRES_PASSWORD=[\w-]{43}\n", known)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    run("git", "init", "--quiet", cwd=project)
+    assert run("git", "check-ignore", file, cwd=project).stdout
+    file.unlink()
+    run(sys.executable, "deploy/make_env.py", file, cwd=project)
+    assert file.read_text(encoding="utf-8") != known
+
+
+@pytest.mark.slow
+def test_the_lock_has_hashes_and_no_address(deployed, installed, run):
+    project = installed(deployed)
+    run("make", "deploy/requirements.lock", cwd=project)
+    text = (project / "deploy" / "requirements.lock").read_text(encoding="utf-8")
+    assert "dagster-postgres==" in text
+    assert "--hash=sha256:" in text
+    assert not re.search(r"https?://|--index|--find-links", text)
+
+
+def test_dagster_takes_the_settings_for_a_container_for_each_run(deployed, monkeypatch):
+    monkeypatch.setenv("PROJECT_IMAGE", "digits_demo:latest")
+    launcher = read(deployed, "launcher.per-run.yaml")["run_launcher"]
+    launcher_class = getattr(importlib.import_module(launcher["module"]), launcher["class"])
+    known = process_config(launcher_class.config_type(), launcher["config"])
+    assert known.success, known.errors
+
+
+# --- services -------------------------------------------------------------------------------------
+
+
+class Services:
+    """The services as processes, on one PostgreSQL and with a home of Dagster's that they share."""
+
+    def __init__(self, folder: Path, deployed: Path) -> None:
+        self.project = folder / "a project"
+        self._home = folder / "home"
+        self._processes: dict[str, psutil.Popen] = {}
+        self._ports = {name: free_port() for name in ("postgres", "code", "web")}
+        self._data = Path(tempfile.mkdtemp(prefix="postgres-"))  # its user may not enter others
+        self._write(deployed / "deploy")
+        services = read(deployed, "compose.yaml")["services"]
+        self._commands = {
+            name: self._here(services[name]["command"]) for name in ("code", "web", "daemon")
+        }
+        self._make_database()
+
+    def _write(self, deploy: Path) -> None:
+        step = {"outs": {"x": "x.json"}, "declared": {"cache": False}}
+        steps = {
+            "a.first": Step(WORK, **step),
+            "b.second": Step(WORK, ins={"upstream": "a.first.x"}, **step),
+        }
+        pipelines = {"all": {}, "each_minute": {"schedule": {"cron": "* * * * *"}}}
+        write_project(self.project, steps, pipelines=pipelines, with_databases=False)
+        (self.project / "deploy").mkdir()
+        shutil.copy(deploy / "workspace.yaml", self.project / "deploy")
+        self._home.mkdir()
+        parts = [(deploy / name).read_text() for name in ("dagster.yaml", "launcher.yaml")]
+        (self._home / "dagster.yaml").write_text("".join(parts))  # as the Dockerfile does it
+
+    def _here(self, command: list[str]) -> list[str]:
+        """The command of a service with the ports of this test, on this machine only."""
+        ports = {"4000": str(self._ports["code"]), "3000": str(self._ports["web"])}
+        words = [{**ports, "0.0.0.0": "127.0.0.1"}.get(word, word) for word in command]
+        return [str(BIN / words[0]), *words[1:]]
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "DAGSTER_HOME": str(self._home),
+            "PYTHONPATH": str(self.project),
+            "POSTGRES_HOST": "127.0.0.1",
+            "POSTGRES_PORT": str(self._ports["postgres"]),
+            "POSTGRES_USER": "dagster",
+            "POSTGRES_DB": "dagster",
+            "POSTGRES_PASSWORD": PASSWORD,
+            "CODE_HOST": "127.0.0.1",
+            "CODE_PORT": str(self._ports["code"]),
+        }
+
+    def _make_database(self) -> None:
+        password = self._data / "password"
+        password.write_text(PASSWORD)
+        for path in (self._data, password):
+            shutil.chown(path, _owner())
+        self._postgres(
+            *("initdb", "--username=dagster", f"--pgdata={self._data / 'data'}", "--no-sync"),
+            *(f"--pwfile={password}", "--auth=scram-sha-256", "--encoding=UTF8"),
+        )
+        self.start("postgres")
+        self._postgres("createdb", *self._at, "dagster")
+
+    @property
+    def _at(self) -> list[str]:
+        return ["-h", "127.0.0.1", "-p", str(self._ports["postgres"]), "-U", "dagster"]
+
+    def _postgres(self, tool: str, *arguments: str) -> None:
+        command = [str(_postgres_tools() / tool), *arguments]
+        env = {**os.environ, "PGPASSWORD": PASSWORD}
+        subprocess.run(
+            command, check=True, capture_output=True, user=_owner(), cwd=self._data, env=env
+        )
+
+    def start(self, name: str) -> None:
+        """Start a service and wait until it answers."""
+        command, user, folder = self._commands_of(name)
+        with (self._home / f"{name}.log").open("a") as log:
+            self._processes[name] = psutil.Popen(
+                command, cwd=folder, env=self.env, user=user, stdout=log, stderr=log
+            )
+        wait_for(lambda: self._is_healthy(name), f"{name} does not answer: {self._home}")
+
+    def _commands_of(self, name: str) -> tuple[list[str], str | None, Path]:
+        if name != "postgres":
+            return self._commands[name], None, self.project
+        server = [str(_postgres_tools() / "postgres"), "-D", str(self._data / "data")]
+        port = str(self._ports["postgres"])
+        return [*server, "-h", "127.0.0.1", "-p", port, "-k", str(self._data)], _owner(), self._data
+
+    def _is_healthy(self, name: str) -> bool:
+        assert self._processes[name].is_running()
+        if name == "web":
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{self._url}/server_info", timeout=2).close()
+                return True
+            return False
+        checks = {
+            "postgres": [_postgres_tools() / "pg_isready", *self._at],
+            "code": [BIN / "dagster", "api", "grpc-health-check", "--port", self.env["CODE_PORT"]],
+            "daemon": [BIN / "dagster-daemon", "liveness-check"],
+        }
+        done = subprocess.run(
+            checks[name], capture_output=True, env=self.env, cwd=self.project, check=False
+        )
+        return done.returncode == 0
+
+    def kill(self, name: str) -> None:
+        """End a service with all its processes, as Docker does when a container is killed."""
+        service = self._processes.pop(name)
+        for process in [*service.children(recursive=True), service]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        service.wait()
+
+    def end(self) -> None:
+        for name in list(self._processes)[::-1]:
+            self.kill(name)
+        shutil.rmtree(self._data, ignore_errors=True)
+
+    @property
+    def _url(self) -> str:
+        return f"http://127.0.0.1:{self._ports['web']}"
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """Ask the web server as the UI does."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        headers = {"content-type": "application/json"}
+        request = urllib.request.Request(f"{self._url}/graphql", body, headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)["data"]
+
+    def launch(self) -> str:
+        """Launch a run as the UI does; its id."""
+        job = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__"}
+        tags = [{"key": "dagster/partition", "value": "baseline"}]
+        asked = {
+            "selector": {**job, "jobName": "all"},
+            "runConfigData": "{}",
+            "executionMetadata": {"tags": tags},
+        }
+        return self.ask(LAUNCH, asked=asked)["launchRun"]["run"]["runId"]
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All runs, each with the run that it was begun for first."""
+        found = self.ask(RUNS)["runsOrError"]["results"]
+        return [{**run, "root": run["rootRunId"] or run["runId"]} for run in found]
+
+
+def _postgres_tools() -> Path:
+    """The newest PostgreSQL; Debian has its programs in a folder of each version."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not found and shutil.which("initdb"):
+        found = [Path(str(shutil.which("initdb"))).parent]
+    if not found:
+        missing = "PostgreSQL is missing: apt-get install postgresql"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    return found[-1]
+
+
+def _owner() -> str | None:
+    """Who PostgreSQL runs as: it refuses to be root."""
+    return "postgres" if os.geteuid() == 0 else None
+
+
+def wait_for(condition: Callable[[], Any], otherwise: str, seconds: float = SECONDS) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.3)
+    return found
+
+
+@pytest.fixture(scope="module")
+def services(deployed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """All services, started."""
+    found = Services(tmp_path_factory.mktemp("services"), deployed)
+    try:
+        for name in ("code", "web", "daemon"):
+            found.start(name)
+        yield found
+    finally:
+        found.end()
+
+
+def settled(services: Services, launched: list[str]) -> bool:
+    """Whether each of the runs has passed, itself or begun anew, and nothing goes on."""
+    with contextlib.suppress(OSError, KeyError, TypeError):
+        mine = [run for run in services.runs() if run["root"] in launched]
+        passed = {run["root"] for run in mine if run["status"] == "SUCCESS"}
+        return passed == set(launched) and all(run["status"] in OVER for run in mine)
+    return False
+
+
+@pytest.mark.slow
+def test_the_services_run_what_is_asked_for_and_survive_the_death_of_each(services):
+    start_schedule = (
+        str(BIN / "python"),
+        "-m",
+        "dsml",
+        "schedules",
+        "start",
+        "each_minute_schedule",
+    )
+    subprocess.run(start_schedule, cwd=services.project, env=services.env, check=True)
+
+    # more than run at once: the others wait in the queue
+    first = [services.launch() for _ in range(5)]
+    at_once = 0
+
+    def all_passed() -> bool:
+        nonlocal at_once
+        going = [run for run in services.runs() if run["status"] in ("STARTED", "STARTING")]
+        at_once = max(at_once, len(going))
+        return settled(services, first)
+
+    wait_for(all_passed, "runs of the UI did not all pass")
+    assert 2 <= at_once <= 4
+
+    for name in ("daemon", "web", "code", "postgres"):
+        launched = [services.launch() for _ in range(2)]
+
+        def under_way(launched=launched) -> bool:
+            mine = [run for run in services.runs() if run["runId"] in launched]
+            return [run["status"] for run in mine] == ["STARTED"] * 2
+
+        wait_for(under_way, f"{name}: the runs do not begin")
+        time.sleep(1)
+        services.kill(name)
+        time.sleep(1)
+        services.start(name)
+        wait_for(lambda new=launched: settled(services, new), f"{name}: not all runs have passed")
+
+    def of_schedule() -> bool:
+        return any(
+            run["jobName"] == "each_minute" and run["status"] == "SUCCESS"
+            for run in services.runs()
+        )
+
+    wait_for(of_schedule, "the schedule has started no run")
+    runs = services.runs()
+    assert not executed_beside_itself(runs)
+    passed = [run["root"] for run in runs if run["status"] == "SUCCESS"]
+    assert len(passed) == len(set(passed))
+    assert broken_artefacts(services.project / "artefacts") == []
+
+
+def executed_beside_itself(runs: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Runs that were under way at the same time though one was begun for the other."""
+    timed = [run for run in runs if run["startTime"] and run["endTime"]]
+    return [
+        (a["runId"], b["runId"])
+        for a in timed
+        for b in timed
+        if a["runId"] < b["runId"]
+        and a["root"] == b["root"]
+        and a["startTime"] < b["endTime"]
+        and b["startTime"] < a["endTime"]
+    ]
