@@ -15,6 +15,7 @@ from conftest import run_command
 from dsml.contract.problem import ProjectError
 from dsml.contract.project import load_project
 from dsml.orchestrate import warm
+from dsml.step.process import environment_of
 
 from .conftest import execute
 from .projects import Step, wait_until, write_project
@@ -260,7 +261,7 @@ def test_where_the_warm_process_is_gone_kernels_start_as_usual(process, root):
 
 
 def test_kernels_end_with_the_process_that_they_are_forked_from(process, root):
-    env = {**os.environ, **warm.kernel_env(root, {})}
+    env = environment_of(root)
     file = root / "connection.json"
     kernel = process.start(["-f", str(file)], env, str(root))
     assert kernel is not None
