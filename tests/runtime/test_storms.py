@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 
 import nbformat
@@ -14,6 +13,7 @@ from dsml.orchestrate import client, warm
 from dsml.orchestrate.kernel import Execution
 from dsml.orchestrate.outputs import CellOutputs, Limits, cut, short
 from dsml.orchestrate.saved import Saved
+from dsml.step.process import environment_of
 
 from .conftest import execute
 from .projects import PROJECT_FOLDER, Step, wait_until, write_project
@@ -153,7 +153,7 @@ def run_cells(tmp_path):
 
     def run(*sources):
         notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
-        env = {**os.environ, **warm.kernel_env(PROJECT_FOLDER, {})}
+        env = environment_of(PROJECT_FOLDER)
         execution = Execution(notebook, tmp_path / "executed.ipynb", tmp_path, env, tmp_path)
         execution.start()
         assert execution.done.wait(120)
@@ -271,7 +271,7 @@ def meeting(tmp_path, count, env):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "count"), [("warm", 200), ("plain", 16)])
 def test_many_kernels_that_are_started_at_once_all_start(tmp_path, monkeypatch, kind, count):
-    env = {**os.environ, **warm.kernel_env(PROJECT_FOLDER, {})}
+    env = environment_of(PROJECT_FOLDER)
     started = [warm.WarmProcess(env, [])] if kind == "warm" else []
     monkeypatch.setattr(warm, "_WARM", started)
     executions = list(meeting(tmp_path, count, env))
@@ -308,7 +308,7 @@ def test_a_run_may_have_more_files_open_than_a_shell_usually_grants(run_cells):
 
 def test_a_save_while_a_cell_runs_has_what_was_printed_so_far(tmp_path):
     notebook = new_notebook(cells=[new_code_cell("import time\nprint('early')\ntime.sleep(60)")])
-    env = {**os.environ, **warm.kernel_env(PROJECT_FOLDER, {})}
+    env = environment_of(PROJECT_FOLDER)
     execution = Execution(notebook, tmp_path / "e.ipynb", tmp_path, env, tmp_path)
     execution.start()
     file = tmp_path / "e.ipynb"
