@@ -159,10 +159,11 @@ def test_an_input_from_a_run_that_is_gone_says_so(store, site):
 
 def test_markup_in_any_name_or_value_is_shown_as_it_is(new_memory, site):
     store = new_memory()
+    name = HOSTILE.replace("/", "_")  # of files and folders, which a slash would lead elsewhere
     done = Done(
         parameters={HOSTILE: (HOSTILE, HOSTILE)},
         metrics={HOSTILE: [1.0, 2.0]},
-        inputs={HOSTILE: given(f"c.{HOSTILE}.x", HOSTILE)},
+        inputs={HOSTILE: given(f"c.{name}.x", name)},
         error=HOSTILE,
         earlier=(HOSTILE,),
         kept={"log.txt": HOSTILE},
@@ -170,7 +171,7 @@ def test_markup_in_any_name_or_value_is_shown_as_it_is(new_memory, site):
     run = Runs(store).add(
         1,
         {"a.b": done},
-        experiment=HOSTILE.replace("/", "_"),
+        experiment=name,
         pipeline=HOSTILE,
         user=HOSTILE,
         git={"commit": HOSTILE, "branch": HOSTILE},

@@ -20,6 +20,7 @@ from dsml.step.spans import SPANS_FILE, Span
 from dsml.step.task import LOGGED_FOLDER
 from dsml.store import Attempt, Manifest, Store
 from dsml.store.manifest import ATTEMPT_FILE, Json, LoggedModel
+from dsml.store.paths import leads_away
 from dsml.store.remote import read
 from dsml.store.runs import CACHED, RUNNING, RunRecord, noted, read_run
 
@@ -124,7 +125,10 @@ def _read(store: Store, path: UPath, of_run: str) -> Tried:
         logged = Logged(manifest.metrics, manifest.logged, manifest.files, manifest.models)
     else:
         found = Reported.of(entries(folder.file(f"{LOGGED_FOLDER}/{RECORD_FILE}")))
-        logged = Logged(found.metrics, found.params, found.files, found.models)
+        # the record is the kernel's, and what stands in a storage may have been changed by anybody
+        files = {name: file for name, file in found.files.items() if not leads_away(file)}
+        models = {n: model for n, model in found.models.items() if not leads_away(model.folder)}
+        logged = Logged(found.metrics, found.params, files, models)
     return Tried(
         attempt=known,
         outcome=outcome,

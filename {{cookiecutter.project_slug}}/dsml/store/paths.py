@@ -17,6 +17,11 @@ INSTANCES_FOLDER = "instances"
 _LEADS_AWAY = re.compile(r"[/\\\0]|\A\.\.?\Z")
 
 
+def leads_away(path: str) -> bool:
+    """Whether a path with forward slashes leaves the folder that it begins in."""
+    return any(_LEADS_AWAY.search(name) for name in path.split("/"))
+
+
 def check_names(*names: str | None) -> None:
     """Look whether each is the name of one file or folder, or empty.
 
