@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from dagster import AssetsDefinition, Definitions, JobDefinition
@@ -22,6 +21,8 @@ from dsml.orchestrate.pipelines import pipeline_job
 from dsml.orchestrate.schedules import pipeline_schedules
 from dsml.orchestrate.sensors import pipeline_sensors
 
+_MANY = 100  # steps; with fewer there is nothing to be gained
+
 
 def load_definitions(root: Path | str) -> Definitions:
     """Assets of every step that runs, partitioned by experiment, and a job for every pipeline.
@@ -29,23 +30,17 @@ def load_definitions(root: Path | str) -> Definitions:
     Raises:
         ProjectError: the project is invalid; the text names every mistake.
     """
-    with _for_good():
-        return _definitions(load_project(Path(root).resolve()))
-
-
-@contextmanager
-def _for_good() -> Iterator[None]:
-    """Never search what is made here for garbage: it is much, and stays as long as the process.
-
-    Of the time to load a thousand notebooks that was a quarter.
-    """
-    was_on = gc.isenabled()
+    # Nothing of what is made here is garbage, and all of it stays as long as the process.
+    collects = gc.isenabled()
     gc.disable()
     try:
-        yield
+        project = load_project(Path(root).resolve())
+        definitions = _definitions(project)
+        if len(project.registered) >= _MANY:
+            gc.freeze()  # a quarter of the time that a thousand steps take was spent on looking
+        return definitions
     finally:
-        gc.freeze()
-        if was_on:
+        if collects:
             gc.enable()
 
 
