@@ -54,6 +54,7 @@ class Step:
 def _write_settings(home: Path) -> None:
     home.mkdir(parents=True)
     shutil.copy(PROJECT_FOLDER / ".dagster" / "dagster.yaml", home)
+    (home / ".gitignore").write_text("*\n", encoding="utf-8")  # it changes with every run
 
 
 @functools.cache
