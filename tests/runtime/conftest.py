@@ -100,9 +100,9 @@ def new_remote(request: pytest.FixtureRequest) -> NewStore:
     return request.getfixturevalue(f"new_{request.param}")
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "memory"])
 def new_store(request: pytest.FixtureRequest) -> NewStore:
-    """Open a store in a local folder, in memory, and behind a real S3 API."""
+    """Open a store in a local folder, and in memory; tests of the store itself add S3."""
     return request.getfixturevalue(f"new_{request.param}")
 
 

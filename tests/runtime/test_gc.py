@@ -52,6 +52,12 @@ DEAD = 2**22 + 1  # no process has such a number: it is more than Linux gives ou
 KILLED = f"{platform.node()}:{DEAD}:1.00"
 
 
+@pytest.fixture(params=["local", "memory", "s3"])
+def new_store(request):
+    """Open a store in a local folder, in memory, and behind a real S3 API."""
+    return request.getfixturevalue(f"new_{request.param}")
+
+
 def at(number):
     """A moment; the larger the number of hours the later it is."""
     moment = datetime(2024, 5, 1, tzinfo=UTC) + timedelta(hours=number)

@@ -35,6 +35,12 @@ PATTERNS = (
 FIT = StepRun("train.fit", "baseline", "run-1")
 
 
+@pytest.fixture(params=["local", "memory", "s3"])
+def new_store(request):
+    """Open a store in a local folder, in memory, and behind a real S3 API."""
+    return request.getfixturevalue(f"new_{request.param}")
+
+
 def at(second):
     return f"2024-05-06T07:08:{second:02d}.000000+00:00"
 
