@@ -139,14 +139,14 @@ def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default project after a run of each of its steps on `small`, shared like `digits`."""
     project = _of_all_workers(tmp_path_factory) / "trained" / digits.name
     project.parent.mkdir(exist_ok=True)
+    done = project.with_suffix(".done")
     with locked(project, patience=300):  # it takes a while: one worker makes it for all
-        if not project.exists():
-            made = tmp_path_factory.mktemp("trained") / digits.name
-            shutil.copytree(digits, made)
+        if not done.exists():
+            shutil.copytree(digits, project)
             for pipeline in ("training", "inference"):
                 command = ("-m", "dsml", "run", pipeline, "--experiment", "small")
-                run_command(sys.executable, *command, cwd=made)
-            made.rename(project)
+                run_command(sys.executable, *command, cwd=project)
+            done.touch()
     return project
 
 

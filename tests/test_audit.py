@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -25,7 +26,7 @@ PINNED = re.compile(r"[\w./-]+@[0-9a-f]{40}")
 def commands_of(makefile: Path, target: str) -> str:
     """What `make` would run for a target, with the tools of the tests."""
     done = subprocess.run(
-        ["make", "-n", "-f", makefile.name, target, f"BIN={BIN}"],
+        ["make", "-n", "-f", makefile.name, target, f"BIN={shlex.quote(str(BIN))}"],
         cwd=makefile.parent,
         capture_output=True,
         text=True,

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import papermill
 import pytest
 from dagster import In, Out
 
@@ -197,6 +196,19 @@ if __name__ == "__main__":
         )
         print(result.run_id)
 """
+# In a process of its own: dagstermill, once imported, changes what papermill does.
+BY_PAPERMILL = """\
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import papermill
+
+for file, values, outs in json.loads(sys.argv[1]):
+    papermill.execute_notebook(file, None, values, cwd=Path(file).parent, progress_bar=False)
+    print(*(hashlib.sha256(Path(out).read_bytes()).hexdigest() for out in outs))
+"""
 Sums = dict[str, str]
 
 
@@ -242,18 +254,29 @@ def executions(project: Path) -> list[tuple[StepSpec, str, dict[str, Any]]]:
 
 
 @pytest.mark.slow
-def test_papermill_makes_of_the_digits_just_what_our_runner_makes(
-    project: Path, ours: Sums, monkeypatch: pytest.MonkeyPatch
-):
-    found: Sums = {}
-    monkeypatch.setenv("PYTHONPATH", str(project))
-    monkeypatch.setenv("DSML_EXPERIMENT", "small")
-    for step, key, values in executions(project):
-        file = project / step.path
-        papermill.execute_notebook(file, None, values, cwd=file.parent, progress_bar=False)
-        scratch = project / "artefacts" / ".scratch" / "small" / step.name
-        for out, file in step.outs.items():
-            found[f"{step.name}.{out}[{key}]"] = measure(scratch / file).sha256
+def test_papermill_makes_of_the_digits_just_what_our_runner_makes(project: Path, ours: Sums):
+    asked = executions(project)
+    scratch = project / "artefacts" / ".scratch" / "small"
+    each = [
+        (
+            str(project / step.path),
+            values,
+            [str(scratch / step.name / file) for file in step.outs.values()],
+        )
+        for step, _, values in asked
+    ]
+    told = subprocess.check_output(
+        [sys.executable, "-c", BY_PAPERMILL, json.dumps(each)],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(project), "DSML_EXPERIMENT": "small"},
+        text=True,
+        timeout=300,
+    )
+    found = {
+        f"{step.name}.{out}[{key}]": sha256
+        for (step, key, _), line in zip(asked, told.splitlines(), strict=True)
+        for out, sha256 in zip(step.outs, line.split(), strict=True)
+    }
     assert found == ours
 
 
