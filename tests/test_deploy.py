@@ -30,11 +30,11 @@ from dagster._config import process_config
 from runtime.projects import Step, broken_artefacts, write_project
 
 PASSWORD = "made for this test"
-SECONDS = 120  # to wait for anything
+SECONDS = 240  # to wait for anything
 SERVICES = {"postgres", "code", "web", "daemon", "mlflow"}
 WORK = """
 import time
-time.sleep(2)
+time.sleep(4)
 context.save("x", 1)
 """
 LOCATION = "dag"
@@ -357,8 +357,8 @@ def test_the_services_run_what_is_asked_for_and_survive_the_death_of_each(servic
         launched = [services.launch() for _ in range(2)]
 
         def under_way(launched=launched) -> bool:
-            mine = [run for run in services.runs() if run["runId"] in launched]
-            return [run["status"] for run in mine] == ["STARTED"] * 2
+            mine = {run["status"] for run in services.runs() if run["runId"] in launched}
+            return "STARTED" in mine and mine <= {"STARTED", "SUCCESS"}
 
         wait_for(under_way, f"{name}: the runs do not begin")
         time.sleep(1)
