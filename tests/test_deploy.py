@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import re
 import shutil
@@ -25,9 +24,9 @@ from typing import Any
 import psutil
 import pytest
 import yaml
-from conftest import BIN, free_port
+from conftest import BIN, free_port, graphql
 from dagster._config import process_config
-from runtime.projects import Step, broken_artefacts, write_project
+from runtime.projects import Step, broken_artefacts, wait_until, write_project
 
 PASSWORD = "made for this test"
 SECONDS = 240  # to wait for anything
@@ -260,11 +259,7 @@ class Services:
 
     def ask(self, query: str, **variables: Any) -> Any:
         """Ask the web server as the UI does."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        headers = {"content-type": "application/json"}
-        request = urllib.request.Request(f"{self._url}/graphql", body, headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)["data"]
+        return graphql(self._url, query, **variables)
 
     def launch(self) -> str:
         """Launch a run as the UI does; its id."""
@@ -299,12 +294,8 @@ def _owner() -> str | None:
     return "postgres" if os.geteuid() == 0 else None
 
 
-def wait_for(condition: Callable[[], Any], otherwise: str, seconds: float = SECONDS) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.3)
-    return found
+def wait_for(condition: Callable[[], Any], otherwise: str) -> Any:
+    return wait_until(condition, SECONDS, 0.3, otherwise)
 
 
 @pytest.fixture(scope="module")

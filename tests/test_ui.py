@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -19,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from chromium import chromium
-from conftest import free_port, run_command
+from conftest import free_port, graphql, run_command
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -46,12 +45,7 @@ class Ui:
 
     def graphql(self, query: str, **variables: Any) -> Any:
         """Send what a button of the UI sends."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(
-            f"{self.url}/graphql", body, {"content-type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)["data"]
+        return graphql(self.url, query, **variables)
 
 
 @pytest.fixture(scope="module")

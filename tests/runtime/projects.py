@@ -142,14 +142,16 @@ def start(root: Path, *arguments: str, **environment: str) -> subprocess.Popen[s
     )
 
 
-def wait_until(look: Callable[[], T], seconds: float = 30, poll: float = 0.02) -> T:
+def wait_until(
+    look: Callable[[], T], seconds: float = 30, poll: float = 0.02, otherwise: str = ""
+) -> T:
     """Look again and again until there is something to see; its first true value is returned."""
     deadline = time.monotonic() + seconds
     while True:
         found = look()
         if found:
             return found
-        assert time.monotonic() < deadline, f"nothing to see after {seconds} s"
+        assert time.monotonic() < deadline, otherwise or f"nothing to see after {seconds} s"
         time.sleep(poll)
 
 

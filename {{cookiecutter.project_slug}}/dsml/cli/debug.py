@@ -94,7 +94,7 @@ def _open(root: Path, file: Path) -> int:
         raise ProjectError([Problem(Where(_COMMAND), "there is no JupyterLab", fix, "no-jupyter")])
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
     command += [f"--ServerApp.root_dir={root / STAGES_FOLDER}", str(file)]
-    process = subprocess.Popen(command, env=environment_of(root, {}))
+    process = subprocess.Popen(command, env=environment_of(root))
     while True:
         try:
             return process.wait()

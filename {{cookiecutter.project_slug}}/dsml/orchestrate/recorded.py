@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dagster import (
@@ -89,7 +90,7 @@ class Recorded(Executor):
                 run.follow(event)
                 yield event
                 yield from run.tracked.link(plan_context)
-            yield from run.tracked.link(plan_context, wait=run.has_worked)
+            yield from run.tracked.link(plan_context, wait=run.waits)
         except BaseException as error:
             if status == "passed":
                 status = "failed"
@@ -137,10 +138,10 @@ class _Run:
                 log.warning(f"catalog.yml, preload: there is no module '{name}'")
         self.tracked = Tracked(project, run.run_id, log)
 
-    @property
-    def has_worked(self) -> bool:
-        """Whether a step has been run: a run that found nothing to do doesn't wait for MLflow."""
-        return has_attempts(self._store, self._record.run_id)
+    @cached_property
+    def waits(self) -> bool:
+        """Whether MLflow is waited for at the end: a run that found nothing to do goes on."""
+        return self.tracked.is_on and has_attempts(self._store, self._record.run_id)
 
     def follow(self, event: DagsterEvent) -> None:
         """Write the trace when a step has ended, so that it is there if the run is killed."""
@@ -164,7 +165,7 @@ class _Run:
             problem = export.send(found.spans) if export.is_configured() else None
             if problem is not None:
                 self._log.warning(str(problem))
-        self.tracked.end(wait=self.has_worked)
+        self.tracked.end(wait=self.waits)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -48,6 +48,11 @@ class Tracked:
         elif tracking_of(project.root, project.catalog) is not None:
             log.warning("nothing is tracked: the catalog says mlflow, and MLflow is not installed")
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the run is tracked."""
+        return self._tracker is not None
+
     def link(
         self, context: PlanOrchestrationContext, *, wait: bool = False
     ) -> Iterator[DagsterEvent]:

@@ -11,10 +11,18 @@ from dsml.contract.problem import Problem, ProjectError, Where
 
 # What {partition} becomes for a step that has no partitions beside its experiment.
 NO_PARTITION = "all"
+SAME_FOLDER = ".same"
 # The folder in a step's own in which each instance of a fan-out has one.
 INSTANCES_FOLDER = "instances"
 # What is no name of one file or folder, but leads to another: a separator, a zero, `.` and `..`.
 _LEADS_AWAY = re.compile(r"[/\\\0]|\A\.\.?\Z")
+
+
+def same_path(address: StepRun, fingerprint: str) -> str:
+    """Where a store notes, below its root, which run has published a step from all the same."""
+    partition = address.partition or NO_PARTITION
+    folder = f"{SAME_FOLDER}/{address.experiment}/{partition}/{address.label}"
+    return f"{folder}/{fingerprint}.json"
 
 
 def leads_away(path: str) -> bool:

@@ -23,7 +23,7 @@ from dsml.store.manifest import (
     Plan,
     measure,
 )
-from dsml.store.paths import NO_PARTITION, Layout, StepRun, check_inside
+from dsml.store.paths import NO_PARTITION, Layout, StepRun, check_inside, same_path
 from dsml.store.remote import glob, open_root, put, read, read_all
 from dsml.store.staging import Staging, own
 
@@ -33,7 +33,6 @@ __all__ = ["Staging", "Store", "input_of", "measure"]
 STAGING_FOLDER = ".staging"
 SCRATCH_FOLDER = ".scratch"
 NEWEST_FOLDER = ".newest"
-SAME_FOLDER = ".same"
 INPUTS_FOLDER = ".inputs"
 _IN_MODELS = 2  # so deep are the files of a logged model: logged/<model>/<file>
 
@@ -290,13 +289,7 @@ class Store:
         return manifest if all(file.exists() for file in files) else None
 
     def _same(self, address: StepRun, fingerprint: str) -> UPath:
-        return self.root.joinpath(
-            SAME_FOLDER,
-            address.experiment,
-            address.partition or NO_PARTITION,
-            address.label,
-            f"{fingerprint}.json",
-        )
+        return self.root.joinpath(*same_path(address, fingerprint).split("/"))
 
     def plan(self, address: StepRun) -> Plan | None:
         """What a mapped step is run for in a run, None where that is not known yet."""

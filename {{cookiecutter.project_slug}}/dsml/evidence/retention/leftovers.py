@@ -20,11 +20,10 @@ from dsml.evidence.retention.plan import Plan
 from dsml.store import StepRun, Store
 from dsml.store.leftovers import Upload, abandoned_uploads, remove_upload
 from dsml.store.manifest import MANIFEST_FILE
-from dsml.store.paths import NO_PARTITION
+from dsml.store.paths import NO_PARTITION, SAME_FOLDER, same_path
 from dsml.store.publish import (
     INPUTS_FOLDER,
     NEWEST_FOLDER,
-    SAME_FOLDER,
     SCRATCH_FOLDER,
     STAGING_FOLDER,
 )
@@ -152,13 +151,6 @@ def _named(store: Store, path: str) -> list[StepRun]:
     run = StepRun("", experiment, run_id, partition)
     address = run.named(label.removesuffix(".json"))
     return [address, replace(address, partition=None)] if partition == NO_PARTITION else [address]
-
-
-def same_path(address: StepRun, fingerprint: str) -> str:
-    """Where the store notes which run has published a step from all the same."""
-    partition = address.partition or NO_PARTITION
-    folder = f"{SAME_FOLDER}/{address.experiment}/{partition}/{address.label}"
-    return f"{folder}/{fingerprint}.json"
 
 
 def _copies(store: Store, inventory: Inventory, plan: Plan) -> Iterator[Leftover]:

@@ -25,10 +25,11 @@ from dsml.evidence.retention.inventory import (
     refreshed,
     run_named,
 )
-from dsml.evidence.retention.leftovers import Leftover, leftovers, same_path, take_away
+from dsml.evidence.retention.leftovers import Leftover, leftovers, take_away
 from dsml.evidence.retention.plan import Plan, Rule, in_order, make_plan
 from dsml.store import StepRun, Store, remote
 from dsml.store.manifest import ATTEMPTS_FOLDER, MANIFEST_FILE
+from dsml.store.paths import same_path
 from dsml.store.runs import RUN_FILE, run_path
 
 _AT_ONCE = 500  # steps that are withdrawn before the runs are looked at again

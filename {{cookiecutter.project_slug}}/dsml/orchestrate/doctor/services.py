@@ -78,7 +78,7 @@ def _probe(patient: Patient) -> Iterator[tuple[UPath, bytes]]:
     """A small file in the storage, and its content; folders that are made for it go again."""
     root, content = patient.store.root, uuid.uuid4().hex.encode()
     path = root / f".doctor-{uuid.uuid4().hex}"
-    made = [p for p in (root, *root.parents) if not p.exists()] if _is_local(root) else []
+    made = [p for p in (root, *root.parents) if not p.exists()] if patient.store.is_local else []
     try:
         patient.store.write(path, content.decode())
         yield path, content
@@ -87,10 +87,6 @@ def _probe(patient: Patient) -> Iterator[tuple[UPath, bytes]]:
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
-
-
-def _is_local(path: UPath) -> bool:
-    return isinstance(path, Path)
 
 
 def _stamp(path: UPath) -> float | None:
@@ -171,7 +167,7 @@ def daemon(patient: Patient) -> Iterator[Told]:
 @check("mlflow")
 def mlflow(patient: Patient) -> Iterator[Told]:
     """MLflow is installed and answers, where runs are tracked."""
-    from dsml.evidence.mlflow_state import reaches
+    from dsml.evidence.mlflow_state import not_reached, reaches
 
     tracking = tracking_of(patient.root, patient.catalog)
     if tracking is None:
@@ -181,5 +177,5 @@ def mlflow(patient: Patient) -> Iterator[Told]:
     if reaches(tracking):
         yield "ok", f"{tracking.shown} answers", ""
     else:
-        what = f"MLflow at {tracking.shown} doesn't answer: what is tracked waits on this machine"
-        yield "warning", what, "start it, or mend its address; afterwards: dsml sync"
+        fix = "start it, or mend its address; afterwards: dsml sync"
+        yield "warning", not_reached(tracking).what, fix
