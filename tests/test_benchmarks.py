@@ -54,13 +54,13 @@ def test_a_measured_project_is_valid_and_all_of_it_is_registered(tmp_path):
 def test_both_sizes_are_measured_in_turn_at_least_five_times(monkeypatch):
     timed = []
 
-    def seconds_of(project, name):
+    def spent_on(project, name):
         if name == "check":
             timed.append(project.name)
-        return 1.0 if project.name == "2" else 3.0
+        return timing.Spent(1.0, 0.5) if project.name == "2" else timing.Spent(3.0, 2.0)
 
     monkeypatch.setattr(check_scale, "SIZES", (2, 3))
-    monkeypatch.setattr(check_scale, "seconds_of", seconds_of)
+    monkeypatch.setattr(check_scale, "spent_on", spent_on)
     result = check_scale.measure()
     assert timed == ["2", "3"] * check_scale.ROUNDS
     assert check_scale.ROUNDS >= 5
@@ -70,7 +70,7 @@ def test_both_sizes_are_measured_in_turn_at_least_five_times(monkeypatch):
 
 def test_a_command_that_fails_is_not_measured(tmp_path):
     with pytest.raises(RuntimeError, match=r"(?s)dsml check: .*has a catalog\.yml"):
-        check_scale.seconds_of(tmp_path, "check")
+        check_scale.spent_on(tmp_path, "check")
 
 
 def test_results_are_written_as_a_table_and_as_json(here):
@@ -216,9 +216,10 @@ def test_a_large_notebook_is_run_with_saves_and_without():
     assert [limit.at_most for limit in result.limits] == [1.1, 1.1]
 
 
-def test_a_table_is_published_and_copied():
-    rows = publishing.measure(1, 10**6).rows
-    assert [row["MB"] for row in rows] == [1, 1, 1]
+def test_a_table_is_saved_published_and_read_beside_one_that_is_copied():
+    result = publishing.measure(1, 10**6)
+    assert [row["MB"] for row in result.rows] == [1] * 6
+    assert [limit.at_most for limit in result.limits] == [1.3, 1.3]
 
 
 @pytest.mark.slow

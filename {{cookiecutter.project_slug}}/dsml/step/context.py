@@ -41,6 +41,8 @@ class Setting:
     ``logged`` is the folder of what is logged. ``partition_window`` says in ISO 8601 when a
     partition of time begins and ends. ``secrets`` holds the variable of the environment that each
     parameter of the type ``Secret`` names, ``pickles`` what the catalog allows to be read as such.
+    ``hashes`` is the folder in which ``save`` notes the sha256 of what it writes; empty by hand,
+    where nothing is published.
     """
 
     step: str
@@ -58,6 +60,7 @@ class Setting:
     partition_window: Sequence[str] | None = None
     secrets: Mapping[str, str] = field(default_factory=dict)
     pickles: Sequence[str] = ()
+    hashes: str = ""
 
 
 @dataclass
@@ -195,7 +198,8 @@ class Context(Logs):
         """
         from dsml.step import formats
 
-        formats.save(obj, self.outs[name])
+        hashes = self.setting.hashes
+        formats.save(obj, self.outs[name], Path(hashes) if hashes else None)
 
     def __repr__(self) -> str:
         from dsml.step.table import as_text

@@ -12,10 +12,11 @@ _NO_SOFTWARE: dict[str, Any] = {"Software": None}
 
 
 class Format(NamedTuple):
-    """How one suffix is read and written."""
+    """How one suffix is read and written; ``in_order`` says that it is from beginning to end."""
 
     load: Callable[[Path], Any]
     save: Callable[[Any, Path], None]
+    in_order: bool = True
 
 
 def load(path: Path) -> Any:
@@ -30,14 +31,22 @@ def load(path: Path) -> Any:
     return _format(path).load(path)
 
 
-def save(obj: Any, path: Path) -> None:
+def save(obj: Any, path: Path, notes: Path | None = None) -> None:
     """Write an object into the format of the file's suffix.
+
+    In the folder ``notes`` the sha256 of a large file is noted; see ``dsml.step.hashed``.
 
     Raises:
         ValueError: the suffix has no writer.
         TypeError: the format cannot hold such an object.
     """
-    _format(path).save(obj, path)
+    found = _format(path)
+    if notes is None or not found.in_order:
+        found.save(obj, path)
+        return
+    from dsml.step.hashed import save_hashed
+
+    save_hashed(lambda: found.save(obj, path), path, notes)
 
 
 def is_known(path: Path) -> bool:
@@ -177,7 +186,8 @@ FORMATS: dict[str, Format] = {
     ".joblib": Format(_load_joblib, _save_joblib),
     ".pkl": _PICKLE,
     ".pickle": _PICKLE,
-    ".png": Format(_load_png, _save_png),
+    # a picture is written by what made it, in whatever order
+    ".png": Format(_load_png, _save_png, in_order=False),
     ".txt": _TEXT,
     ".md": _TEXT,
     ".html": _TEXT,

@@ -20,6 +20,7 @@ from dsml.contract.spec import StepSpec
 from dsml.step.checks import CheckResult, combined
 from dsml.step.context import Setting
 from dsml.step.facts import git_facts, now, versions
+from dsml.step.hashed import noted_sha256
 from dsml.step.inputs import local_paths
 from dsml.step.process import mark
 from dsml.step.reported import Reported
@@ -40,6 +41,7 @@ from dsml.store.publish import measure
 from dsml.store.runs import RUNNING
 
 LOGGED_FOLDER = "logged"
+HASHES_FOLDER = "hashes"
 # How the line in the log begins that says of a step that it was not run.
 UNCHANGED = "unchanged since run"
 # A run that carries this tag runs steps that are unchanged, too.
@@ -134,6 +136,7 @@ def setting_of(
         partition_window=iso_window(task.partitions, address.partition),
         secrets=task.secrets,
         pickles=task.pickles,
+        hashes=str(staging.private / HASHES_FOLDER),
     )
 
 
@@ -213,7 +216,7 @@ def measure_outs(task: Task, staging: Staging, warn: Callable[[str], object]) ->
     for name, file in task.step.outs.items():
         path = staging.outs / file
         if path.is_file():
-            outputs[name] = measure(path)
+            outputs[name] = measure(path, noted_sha256(path, staging.private / HASHES_FOLDER))
         if name in outputs or name in task.step.optional:
             continue
         what = f"outs.{name}: the step ended without writing '{file}'"

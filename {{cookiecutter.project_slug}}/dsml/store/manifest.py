@@ -289,8 +289,9 @@ def _json_of(record: Manifest | Attempt | Plan) -> str:
     return json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n"
 
 
-def measure(file: Path) -> Output:
-    """Size and sha256 of a file."""
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256")
-    return Output(file.name, file.stat().st_size, digest.hexdigest())
+def measure(file: Path, sha256: str = "") -> Output:
+    """Size and sha256 of a file, which is read unless the latter is known."""
+    if not sha256:
+        with file.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Output(file.name, file.stat().st_size, sha256)
