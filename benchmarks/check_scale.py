@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Limit, Result
+from benchmarks.timing import Command, Spent, in_turn, median_of
 
 SIZES = (1000, 4000)  # notebooks
 CELLS = 30
@@ -77,31 +75,30 @@ PARTS = (*(("code", source) for source in WORK), ("markdown", TEXT))
 
 def measure() -> Result:
     """Check projects of both sizes in turn, each time in a process of its own."""
-    taken: dict[int, list[float]] = {size: [] for size in SIZES}
     with tempfile.TemporaryDirectory() as folder:
         projects = {size: make_project(Path(folder, str(size)), size) for size in SIZES}
-        for _ in range(ROUNDS):
-            for size, project in projects.items():
-                taken[size].append(seconds_of(project, "check"))
-    medians = {size: statistics.median(times) for size, times in taken.items()}
+        tasks = {size: partial(spent_on, project, "check") for size, project in projects.items()}
+        spent = in_turn(tasks, ROUNDS, ())
+    medians = {size: median_of(found) for size, found in spent.items()}
     rows = [
         {
             "notebooks": size,
             "cells": size * CELLS,
-            "median s": round(medians[size], 2),
-            "fastest s": round(min(times), 2),
-            "slowest s": round(max(times), 2),
-            "ms a notebook": round(1000 * medians[size] / size, 2),
-            "rounds": len(times),
+            "s": round(medians[size].wall, 2),
+            "CPU s": round(medians[size].cpu, 2),
+            "fastest s": round(min(each.wall for each in found), 2),
+            "slowest s": round(max(each.wall for each in found), 2),
+            "ms a notebook": round(1000 * medians[size].wall / size, 2),
+            "rounds": len(found),
         }
-        for size, times in taken.items()
+        for size, found in spent.items()
     ]
     small, large = SIZES
     limits = (
-        Limit(f"seconds for {small} notebooks", round(medians[small], 2), SECONDS),
+        Limit(f"seconds for {small} notebooks", round(medians[small].wall, 2), SECONDS),
         Limit(
             f"times as long for {large} as for {small} notebooks",
-            round(medians[large] / medians[small], 2),
+            round(medians[large].wall / medians[small].wall, 2),
             TIMES_AS_LONG,
         ),
     )
@@ -116,7 +113,7 @@ def make_project(root: Path, notebooks: int) -> Path:
         file = root / "stages" / stage(number) / f"{notebook(number)}.ipynb"
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(document(number), indent=1), encoding="utf-8")
-    seconds_of(root, "register")
+    spent_on(root, "register")
     return root
 
 
@@ -166,24 +163,11 @@ def cell(kind: str, source: str, tag: str | None = None) -> dict[str, Any]:
     return {**made, "execution_count": None, "outputs": []} if kind == "code" else made
 
 
-def seconds_of(project: Path, command: str) -> float:
-    """How long a command of a project takes, from start to exit.
+def spent_on(project: Path, command: str) -> Spent:
+    """What a command of a project takes, from start to exit.
 
     Raises:
         RuntimeError: it failed; then there is nothing to measure.
     """
-    environment = {**os.environ, "PYTHONPATH": str(RUNTIME)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "dsml", command],
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    taken = time.perf_counter() - start
-    if done.returncode:
-        raise RuntimeError(f"dsml {command}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return taken
+    env = {"PYTHONPATH": str(RUNTIME)}
+    return Command([sys.executable, "-m", "dsml", command], project, env).spend()
