@@ -216,7 +216,7 @@ def test_every_choice_of_every_question_gives_files_that_can_be_read(key, choice
     assert parsed(bake(**{key: choice}))
 
 
-@pytest.mark.parametrize("key", [*CHOICES, *(key for key in QUESTIONS if not key.startswith("_"))])
+@pytest.mark.parametrize("key", [key for key in QUESTIONS if not key.startswith("_")])
 def test_every_question_has_a_label_and_every_choice_too(key):
     label = QUESTIONS["__prompts__"][key]
     if key in CHOICES:
@@ -330,6 +330,20 @@ def test_every_file_name_is_legal_on_windows(where, request):
     ]
     assert bad == []
     assert len({name.lower() for name in names}) == len(names)
+
+
+def test_dagster_tells_nobody_of_its_use(digits, deployed):
+    for file in (digits / ".dagster/dagster.yaml", deployed / "deploy/dagster.yaml"):
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+        assert settings["telemetry"]["enabled"] is False
+
+
+def test_a_text_has_the_same_bytes_on_every_system_and_a_picture_is_left_alone(digits, run):
+    def attribute(name, file):
+        return run("git", "check-attr", name, file, cwd=digits).stdout.split()[-1]
+
+    assert [attribute("eol", file) for file in ("a.py", "a.ipynb", "a.csv")] == ["lf"] * 3
+    assert [attribute("text", file) for file in ("a.png", "a.joblib")] == ["unset"] * 2
 
 
 def test_actions_are_pinned_by_hash_and_may_only_read(digits):

@@ -7,8 +7,10 @@ import os
 import re
 import shlex
 import shutil
+import tomllib
 
 import pytest
+import yaml
 from conftest import BIN, TEMPLATE, targets
 
 BASH = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -38,6 +40,21 @@ def test_the_order_of_imports_does_not_depend_on_the_name_of_the_package(package
 @pytest.mark.parametrize("example", ["dashboard", "empty", "untracked"])
 def test_a_fresh_project_passes_the_strict_type_checker(example, request, copy_of, run):
     run("mypy", cwd=copy_of(request.getfixturevalue(example)))
+
+
+def test_the_hooks_of_git_strip_notebooks_and_check_with_the_tools_of_the_project(digits):
+    settings = yaml.safe_load((digits / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = [hook for repository in settings["repos"] for hook in repository["hooks"]]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    started = {hook["id"]: hook["args"] for hook in hooks}
+    assert started["nbstripout"] == ["nbstripout", "--keep-id"]
+    assert started["dsml-check"] == ["dsml", "check"]
+    metadata = tomllib.loads((digits / "pyproject.toml").read_text(encoding="utf-8"))
+    tools = [*metadata["dependency-groups"]["dev"], *metadata["project"]["scripts"]]
+    of_the_project = {re.match(r"[\w-]+", tool)[0] for tool in tools}
+    shared = {"end-of-file-fixer", "check-yaml"}  # of pre-commit-hooks
+    known = {name.removesuffix("-hook") for name, *_ in started.values()} - shared
+    assert known <= of_the_project
 
 
 @pytest.mark.slow

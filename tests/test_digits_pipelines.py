@@ -107,6 +107,19 @@ def test_retraining_is_scheduled_for_monday_morning_and_new_files_start_a_run(di
     assert [(p.schedule, p.sensor) for p in started_by_nothing] == [(None, None)] * 2
 
 
+def test_the_experiments_are_what_their_descriptions_say(digits):
+    project = load_project(digits)
+    found = {name: each.config for name, each in project.catalog.experiments.items()}
+    assert list(found) == ["baseline", "wide", "small"]
+    assert found["baseline"] == {}
+    fit, wide = project.registered["train.fit"].parameters, found["wide"]["train.fit"]
+    assert wide["gamma"] < fit["gamma"].default
+    assert wide["penalty"] > fit["penalty"].default
+    images = project.registered["load.digits"].parameters["n_images"].default
+    assert found["small"]["load.digits"]["n_images"] == pytest.approx(images / 3, rel=0.01)
+    assert max(found["small"]["train.fit"]["n_train"]) < 600
+
+
 # --- what the pipelines do ------------------------------------------------------------------------
 
 
