@@ -7,7 +7,7 @@ PYTHON ?= python3
 DEST ?= build/demo
 BIN := .venv/bin
 # The answers are the defaults of cookiecutter.json, whatever the user's own configuration says.
-BAKE := bin/cookiecutter . --no-input --default-config --overwrite-if-exists
+BAKE := bin/cookiecutter --no-input --default-config --overwrite-if-exists
 SLUG := digits_demo
 REFERENCE := build/reference/$(SLUG)/pyproject.toml
 TEMPLATE_FILES := cookiecutter.json $(wildcard *cookiecutter.project_slug*/pyproject.toml)
@@ -17,15 +17,19 @@ unexport PYTHONDONTWRITEBYTECODE
 # A copy of uv that tools/environment.py may have fetched also serves the generated project.
 export PATH := $(CURDIR)/build/uv/bin:$(PATH)
 
-.PHONY: help demo test test-fast bench lint audit format clean environment
+.PHONY: help demo test test-fast bench lint audit release format clean environment
 
 help: ## show this list
 	@if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then on='\033[36m' off='\033[0m'; fi; \
 	awk -v on="$$on" -v off="$$off" -F ':.*## ' \
 	  '/^[a-z-]+:.*## / {printf "  make " on "%-10s" off "%s\n", $$1, $$2}' Makefile
 
+# Cookiecutter copies a template that has a hook before the first question whole, with .venv and build/ where it is a
+# checkout in which somebody works. So the demo is made from the template alone.
 demo: build/bake/.installed ## generate the default project, install it, run its pipeline [DEST=build/demo]
-	@build/bake/$(BAKE) --output-dir "$$DEST"
+	@rm -rf build/template && mkdir build/template
+	@cp -R cookiecutter.json hooks templates *cookiecutter.project_slug* build/template
+	@build/bake/$(BAKE) build/template --output-dir "$$DEST"
 	@$(MAKE) --no-print-directory -C "$$DEST/$(SLUG)" run
 
 test: environment ## run all tests
@@ -53,6 +57,9 @@ audit: environment ## look for secrets in files, for faults in workflows, and fo
 	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/pip-audit --progress-spinner off
 
+release: ## turn what is unreleased in the CHANGELOG into a version [version=1.2.0]
+	@$(PYTHON) tools/release.py prepare '$(version)'
+
 format: environment ## put the code in order
 	@$(BIN)/ruff check --fix --config pyproject.toml
 	@$(BIN)/ruff format --config pyproject.toml
@@ -74,7 +81,7 @@ build/requirements.txt: $(REFERENCE) tools/requirements.py
 
 # Without the hooks: it serves its pyproject.toml only, and must come out even while the runtime is being mended.
 $(REFERENCE): build/bake/.installed $(TEMPLATE_FILES)
-	@build/bake/$(BAKE) --accept-hooks no --output-dir build/reference
+	@build/bake/$(BAKE) . --accept-hooks no --output-dir build/reference
 	@touch $@
 
 build/bake/.installed: pyproject.toml tools/environment.py
