@@ -1,4 +1,4 @@
-"""Finish a generated project: starter stages, register, git repository, what to do next.
+"""Finish a generated project: starter stages, register, sums, git repository, what to do next.
 
 Cookiecutter renders this file with Jinja and runs the result with its own Python, in the new
 project folder; cruft does the same on every update, in a temporary folder. So it changes nothing
@@ -42,6 +42,7 @@ def main(raw_answers: str, root: Path) -> int:
     if problems:
         report(["The notebooks of this project do not fit together.", "", *problems.splitlines()])
         return 1
+    record_runtime(root)
     warnings = [
         text for text in (start_repository(root), missing_uv(), commit_cruft(answers)) if text
     ]
@@ -89,6 +90,13 @@ def register(root: Path) -> tuple[int, str]:
         return 0, str(error)
     checked = check_project(root)
     return len(checked.steps), render(checked.errors) if checked.errors else ""
+
+
+def record_runtime(root: Path) -> None:
+    """Write down the sha256 of the runtime's files, by which `dsml doctor` knows later edits."""
+    from dsml.contract.vendored import write_sums
+
+    write_sums(root)
 
 
 # --- git and uv: nice to have ---------------------------------------------------------------------

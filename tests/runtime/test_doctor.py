@@ -13,7 +13,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+import dsml
 from dsml.cli import cli, doctor  # noqa: F401 - it adds its command
+from dsml.contract.vendored import write_sums
 from dsml.orchestrate.doctor import machine, services
 from dsml.orchestrate.doctor.findings import CHECKS, examine
 
@@ -26,7 +28,7 @@ NAIVE = datetime(2024, 5, 6, 7, 8, 9)  # noqa: DTZ001 - as a storage may say it
 
 @pytest.fixture
 def project(root, monkeypatch):
-    """A project in which nothing is wrong but that it has no commit."""
+    """A project in which nothing is wrong but that it has no commit, and nothing was generated."""
     write_project(root, {"load.data": Step(outs={"out": "out.txt"})})
     write_pyproject(root)
     monkeypatch.chdir(root)
@@ -58,7 +60,7 @@ def test_every_check_has_something_to_say_and_nothing_is_broken(project, monkeyp
     told = list(examine(project))
     assert {finding.check for finding in told} == CHECKS.keys()
     assert [f for f in told if f.state == "broken"] == []
-    assert [f.check for f in told if f.state == "warning"] == ["git"]
+    assert [f.check for f in told if f.state == "warning"] == ["git", "runtime"]
     assert all(bool(finding.fix) == (finding.state != "ok") for finding in told)
 
 
@@ -126,6 +128,42 @@ def test_notebooks_and_catalog_that_do_not_fit_together(project):
     assert (state, fix) == ("broken", "make check tells them all")
     assert "mistake" in what
     assert "stages/load/data.ipynb" in what
+
+
+def test_a_runtime_that_is_installed_and_not_in_the_project(project):
+    (project / "dsml").unlink()
+    assert found(project, "runtime")[:2] == (
+        "ok",
+        f"it is installed, not kept in the project: {dsml.__path__[0]}",
+    )
+
+
+def test_a_runtime_that_was_edited_in_the_project(project):
+    runtime = project / "dsml"
+    runtime.unlink()
+    runtime.mkdir()
+    for number in range(7):
+        (runtime / f"m{number}.py").touch()
+    write_sums(project)
+    assert found(project, "runtime") == ("ok", "dsml/ is as it was generated", "")
+    (runtime / "m0.py").write_text("ours")
+    (runtime / "ours.py").touch()
+    state, what, fix = found(project, "runtime")
+    assert state == "warning"
+    assert what == ("dsml/ was edited in this project: dsml/m0.py (changed), dsml/ours.py (added)")
+    assert fix == (
+        "take the edit to the template, or keep it as a patch: "
+        "cruft update may conflict there (docs/updating.md)"
+    )
+    for number in range(1, 7):
+        (runtime / f"m{number}.py").unlink()
+    assert found(project, "runtime")[1].endswith("dsml/m4.py (missing) and 3 more")
+
+
+def test_a_runtime_of_which_is_not_known_what_it_was(project):
+    state, what, fix = found(project, "runtime")
+    assert (state, what.partition(":")[0]) == ("warning", "dsml/SHA256SUMS")
+    assert fix.startswith("restore it: git checkout HEAD -- dsml/SHA256SUMS")
 
 
 def test_a_storage_that_cannot_be_written(project):

@@ -1,4 +1,4 @@
-"""Checks of what a project works with: files, storage, Dagster's database, the daemon, MLflow."""
+"""Checks of what a project works with: files, runtime, storage, database, daemon, MLflow."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from typing import Any
 
 from upath import UPath
 
-from dsml.contract.problem import errors
+import dsml
+from dsml.contract.problem import ProjectError, errors
 from dsml.contract.project import read_project
+from dsml.contract.vendored import RUNTIME, edits
 from dsml.orchestrate.doctor.findings import Patient, Told, check
 from dsml.step.models import need_mlflow
 from dsml.step.tracking import tracking_of
 from dsml.store.remote import delete, read
 
+_NAMED = 5  # files of the runtime that are named
 _APART = 30.0  # seconds by which the clocks of two machines may differ
 _STAMPS = ("LastModified", "last_modified", "updated", "created", "mtime")
 
@@ -34,6 +37,27 @@ def project(patient: Patient) -> Iterator[Told]:
         yield "broken", what, "make check tells them all"
     else:
         yield "ok", f"{len(found.registered)} steps in {patient.root}", ""
+
+
+@check("runtime")
+def runtime(patient: Patient) -> Iterator[Told]:
+    """The runtime is as it was generated, so that an update of the template fits."""
+    if not (patient.root / RUNTIME).is_dir():
+        yield "ok", f"it is installed, not kept in the project: {dsml.__path__[0]}", ""
+        return
+    try:
+        found = edits(patient.root)
+    except ProjectError as error:  # it can still do its work
+        yield from (("warning", f"{p.where}: {p.what}", p.fix) for p in error.problems)
+        return
+    if not found:
+        yield "ok", f"{RUNTIME}/ is as it was generated", ""
+        return
+    named = [f"{name} ({kind})" for name, kind in found.items()]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    what = f"{RUNTIME}/ was edited in this project: {', '.join(named[:_NAMED])}{more}"
+    fix = "take the edit to the template, or keep it as a patch: cruft update may conflict there"
+    yield "warning", what, f"{fix} (docs/updating.md)"
 
 
 @check("storage")
