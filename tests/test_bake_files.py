@@ -57,6 +57,7 @@ PAGES = (
     "storage",
     "trace",
     "unchanged",
+    "updating",
 )
 SHELL |= {f"docs/{page}.md" for page in PAGES}
 PACKAGE = {"__init__.py", "py.typed"}

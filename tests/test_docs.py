@@ -23,7 +23,8 @@ from dsml.contract.spec import KEYS, check_keys
 from dsml.contract.yaml_lines import load_yaml
 
 EXAMPLES = ["digits", "empty", "dashboard", "untracked"]
-SHELL = {"cp", "export"}  # what stands in a block beside the commands of the project
+# what stands in a block beside the commands of the project
+SHELL = {"cp", "cruft", "export", "find", "git"}
 CHEAP = re.compile(r"make (help|check|schedules)\b|uv run dsml (check|runs|schedules|notify$)")
 INLINE = re.compile(r"(?<!`)`((?:uv run )?dsml [^`]+|make [^`]+)`(?!`)")
 UNFINISHED = (click.MissingParameter, click.BadOptionUsage)  # `dsml backfill`, in a sentence
