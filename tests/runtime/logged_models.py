@@ -20,9 +20,9 @@ from dsml.step.checks import Broken, CheckResult
 from dsml.step.facts import now
 from dsml.step.record import record_in
 from dsml.step.reported import Reported
-from dsml.step.task import Task, manifest_of, measure_outs, record_of, setting_of
+from dsml.step.task import Task, begun, manifest_of, measure_outs, record_of, setting_of
 from dsml.store import StepRun, Store, Value
-from dsml.store.runs import RUNNING, RunRecord, keep_run, note
+from dsml.store.runs import RunRecord, keep_run
 
 from .projects import Step, write_project
 
@@ -91,8 +91,8 @@ class Runs:
         """
         waits = {"a.split": [], "b.fit": ["a.split"], "c.look": ["b.fit"]}
         if record:
-            begun = RunRecord(run_id, "small", "all", experiment, None, now(), steps=waits)
-            keep_run(self.store, begun)
+            of_run = RunRecord(run_id, "small", "all", experiment, None, now(), steps=waits)
+            keep_run(self.store, of_run)
         self.publish(run_id, "a.split", lambda c: c.save("test", holdout), experiment)
 
         def fit(context: Context) -> None:
@@ -129,23 +129,21 @@ class Runs:
             if (found := store.resolve(path, address)) is not None
         }
         values: Mapping[str, Value] = {}
-        task = Task(self.root, spec, store, address, 1, values, inputs)
-        staging = store.stage(address, 1)
-        started = now()
-        note(store, record_of(task, started, RUNNING))
+        task = begun(Task(self.root, spec, store, address, 1, values, inputs))
+        staging = store.stage(address, task.number)
         setting = setting_of(task, staging)
         record = record_in(setting.logged)
         work(Context(setting, logging.getLogger("tests"), record))
         record.close()
         reported = Reported.read(record.folder)
-        store.keep_attempt(address, staging, record_of(task, started, "passed"))
+        store.keep_attempt(address, staging, record_of(task, "passed"))
         problems = (Broken("column 'x'", "max 1", count=1, first=(("0", "2"),)),) if broken else ()
         checks = [CheckResult("done", blocking=False, problems=problems)]
         for name in spec.outs:  # what the work has not written is of no interest
             out = staging.outs / spec.outs[name]
             out.touch()
         outputs = measure_outs(task, staging, print)
-        manifest = manifest_of(task, outputs, reported, started, checks=checks)
+        manifest = manifest_of(task, outputs, reported, checks=checks)
         store.publish(address, staging, manifest)
         store.unstage(staging)
 

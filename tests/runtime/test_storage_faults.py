@@ -57,10 +57,9 @@ def publish(store, address):
     outputs = {name.partition(".")[0]: measure(staging.outs / name) for name in CONTENT}
     manifest = replace(manifest_of(address, outputs), fingerprint="f1")
     try:
-        store.publish(address, staging, manifest)
+        return store.publish(address, staging, manifest)
     finally:
         store.unstage(staging)
-    return manifest
 
 
 def incomplete(system, root):

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from dsml.contract.catalog import read_catalog
 from dsml.contract.problem import ProjectError
 from dsml.store import Attempt, Curve, Input, Layout, Manifest, Output, StepRun, Store, Value
+from dsml.store.paths import newest_path
 from dsml.store.publish import measure
 
 from .projects import PROJECT_FOLDER, Step, broken_artefacts, leftovers, write_project
@@ -71,9 +72,9 @@ def publish(store, address, ended=None, **files):
         (staging.outs / f"{name}.bin").write_bytes(content)
     outputs = {name: measure(staging.outs / f"{name}.bin") for name in files}
     manifest = manifest_of(address, outputs, ended)
-    store.publish(address, staging, manifest)
+    published = store.publish(address, staging, manifest)
     store.unstage(staging)
-    return manifest
+    return published
 
 
 def keep(store, address, number, status="passed", **files):
@@ -146,12 +147,20 @@ def test_a_step_is_published_once_a_run(store):
     assert store.path(FIT, "model.bin").read_bytes() == b"first"
 
 
-def test_an_attempt_that_died_while_publishing_can_be_made_again(store):
+@pytest.mark.parametrize("content", [b"first", b"other", b"second one"])
+def test_an_attempt_that_died_while_publishing_can_be_made_again(store, content):
     publish(store, FIT, model=b"first")
     store.path(FIT, "manifest.json").unlink()
-    manifest = publish(store, FIT, model=b"second")
+    manifest = publish(store, FIT, model=content)
     assert store.manifest(FIT) == manifest
-    assert store.path(FIT, "model.bin").read_bytes() == b"second"
+    file = manifest.outputs["model"].file
+    assert (file == "model.bin") == (content == b"first")
+    assert file.endswith("model.bin")
+    assert store.path(FIT, file).read_bytes() == content
+    # the first may be alive yet: what it has put there is not touched
+    assert store.path(FIT, "model.bin").read_bytes() == b"first"
+    reader = store.fetch(store.resolve("train.fit.model", FIT), FIT)
+    assert reader.read_bytes() == content
 
 
 def test_a_published_file_is_read_only(new_local):
@@ -213,7 +222,7 @@ def test_without_its_pointer_the_newest_is_looked_for(new_store, pattern):
     store = new_store(pattern)
     for second, run_id in ((4, "a"), (7, "b"), (5, "c")):
         publish(store, FIT.of_run(run_id), at(second), model=b"1")
-    store._pointer(FIT).unlink()
+    store._at(newest_path(FIT)).unlink()
     assert store.newest("train.fit", "baseline").run_id == "b"
 
 
@@ -227,7 +236,7 @@ def test_looking_for_the_newest_does_not_take_a_neighbour_for_it(new_store, patt
         StepRun("train.fit", "baseline-2", "run-9"),
     ):
         publish(store, other, at(9), model=b"9")
-    store._pointer(FIT).unlink()
+    store._at(newest_path(FIT)).unlink()
     assert store.newest("train.fit", "baseline").run_id == "run-1"
 
 
@@ -242,10 +251,10 @@ def test_a_pointer_to_a_deleted_run_is_no_obstacle(store):
 
 def test_a_pointer_that_cannot_be_read_is_no_obstacle(store):
     publish(store, FIT, model=b"1")
-    store._pointer(FIT).write_bytes(b'{"run_')
+    store._at(newest_path(FIT)).write_bytes(b'{"run_')
     assert store.newest("train.fit", "baseline").run_id == "run-1"
     publish(store, FIT.of_run("run-2"), at(5), model=b"2")
-    assert json.loads(store._pointer(FIT).read_bytes())["run_id"] == "run-2"
+    assert json.loads(store._at(newest_path(FIT)).read_bytes())["run_id"] == "run-2"
 
 
 def test_an_input_is_the_one_of_this_run_then_the_newest(store):

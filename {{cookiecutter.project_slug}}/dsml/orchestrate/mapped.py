@@ -30,22 +30,24 @@ from dsml.orchestrate.config import given_lists
 from dsml.orchestrate.data_checks import check_evaluation, check_results
 from dsml.orchestrate.keys import EXECUTED, output_name
 from dsml.orchestrate.materialise import (
+    Blocked,
     address_of,
     experiment_values,
-    failure,
     inputs_of,
     lineage,
     published,
+    published_by_another,
     task_of,
     told,
 )
 from dsml.orchestrate.metadata import StepContext, evidence, facts, logged, viewer
 from dsml.orchestrate.preview import Metadata, markdown_table
-from dsml.step.checks import CheckResult, ChecksFailed, combined
+from dsml.step.checks import CheckResult, combined
 from dsml.step.inputs import find_inputs
 from dsml.step.task import collected
 from dsml.store import Manifest, Plan, StepRun, Store
 from dsml.store.manifest import NOTEBOOK_FILE
+from dsml.store.once import AlreadyPublished
 
 _LISTED = 10  # instances that a message names
 
@@ -143,12 +145,12 @@ def run_instance(
         )
     try:
         manifest = published(context, project, task)
-    except ChecksFailed as failed:
+    except Blocked as blocked:
         yield from (
             check_evaluation(step, combined({key: result}), context.partition_key)
-            for result in failed.results
+            for result in blocked.results
         )
-        raise failure(context, task, str(failed)) from None
+        raise blocked.failure from None
     shown = facts(manifest) | evidence(context, store, manifest.origin, manifest.attempts)
     yield Output(None, metadata=shown | logged(store, manifest, shown))
 
@@ -203,8 +205,10 @@ def collect_instances(
         plan = _plan(context, step, store, whole)
         parts = _parts(context, step, store, plan)
         task = task_of(context, project, step, store, whole, plan.inputs, {})
-    manifest = store.manifest(whole) or collected(task, plan, parts)
-    store.record(manifest)
+    try:
+        store.record(manifest := collected(task, plan, parts))
+    except AlreadyPublished:
+        manifest = published_by_another(context, task)
     yield from _outputs(context, store, step, manifest, parts)
     yield from check_results(step, map(CheckResult.from_dict, manifest.checks))
 

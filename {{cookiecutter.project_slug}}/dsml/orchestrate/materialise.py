@@ -15,7 +15,7 @@ from dsml.contract.catalog import unknown
 from dsml.contract.cells import Json
 from dsml.contract.figures import short_id
 from dsml.contract.partitions import split_key
-from dsml.contract.problem import ProjectError
+from dsml.contract.problem import Problem, ProjectError
 from dsml.contract.project import Project
 from dsml.contract.secret import check_secrets
 from dsml.contract.spec import StepSpec
@@ -37,11 +37,26 @@ from dsml.orchestrate.preview import Metadata, output_metadata
 from dsml.step.checks import CheckResult, ChecksFailed
 from dsml.step.context import Setting
 from dsml.step.inputs import find_inputs, recorded_inputs
-from dsml.step.task import FORCE_TAG, REPRODUCE_TAG, UNCHANGED, Task, as_it_is, taken_over
+from dsml.step.task import (
+    FORCE_TAG,
+    REPRODUCE_TAG,
+    UNCHANGED,
+    Task,
+    as_it_is,
+    begun,
+    taken_over,
+)
 from dsml.store import Input, Manifest, StepRun, Store
 from dsml.store.manifest import NOTEBOOK_FILE
+from dsml.store.once import AlreadyPublished
 from dsml.store.runs import note_cached
 from dsml.store.takeover import take_over
+
+# What is said of a step that two processes were at in the same run.
+BY_ANOTHER = (
+    "was published by another process at the same run first: its results are used, of this attempt "
+    "the evidence is kept"
+)
 
 
 def materialise_step(
@@ -59,9 +74,9 @@ def materialise_step(
         task = task_of(context, project, step, store, address, inputs)
     try:
         manifest = published(context, project, task)
-    except ChecksFailed as failed:  # another attempt would only write the same once more
-        yield from (check_result(step, result) for result in failed.results)
-        raise failure(context, task, str(failed)) from None
+    except Blocked as blocked:
+        yield from (check_result(step, result) for result in blocked.results)
+        raise blocked.failure from None
     yield from _results(context, task, manifest, tracked.link(project, task))
     yield from check_results(step, map(CheckResult.from_dict, manifest.checks))
 
@@ -157,18 +172,65 @@ def told() -> Iterator[None]:
         raise Failure(description=str(error), allow_retries=False) from None
 
 
+class Blocked(Exception):
+    """An out breaks a check that blocks: what came out of all checks, and the step's failure."""
+
+    def __init__(self, failed: ChecksFailed, failure: Failure) -> None:
+        super().__init__(str(failed))
+        self.results = failed.results
+        self.failure = failure
+
+
 def published(context: StepContext, project: Project, task: Task) -> Manifest:
     """Run the step, unless what it would publish is there.
 
     Raises:
         Failure: with the message for the user.
-        ChecksFailed: an out breaks a check that blocks.
+        Blocked: an out breaks a check that blocks.
     """
-    # an attempt of this run that published and was then killed before it could say so
-    found = task.store.manifest(task.address) or _unchanged(context, task)
+    found = _published_before(task)
     if found is not None:
         return found
+    try:
+        return _unchanged(context, task) or _attempted(context, project, task)
+    except AlreadyPublished:
+        found = published_by_another(context, task)
+        context.log.warning(f"{task.address.label} {BY_ANOTHER}")
+        return found
 
+
+def _published_before(task: Task) -> Manifest | None:
+    """What an attempt of this run has published that was then killed before it could say so."""
+    found = task.store.manifest(task.address)
+    if found is not None:
+        task.store.settle(found)
+    return found
+
+
+def published_by_another(context: StepContext, task: Task) -> Manifest:
+    """What another process was the first to publish of this step in this run.
+
+    Raises:
+        Failure: it is gone again.
+    """
+    found = task.store.manifest(task.address)
+    if found is None:
+        what = f"{task.address.label}: another process has published it in this run and removed it"
+        fix = f"start anew: dsml run {context.job_name}"
+        with told():
+            raise ProjectError([Problem(task.step.where(), what, fix, "gone")])
+    task.store.settle(found)  # who published it may have been killed before that
+    return found
+
+
+def _attempted(context: StepContext, project: Project, task: Task) -> Manifest:
+    """Run the step.
+
+    Raises:
+        Failure: with the message for the user.
+        Blocked: an out breaks a check that blocks.
+        AlreadyPublished: another process has published it meanwhile.
+    """
     if task.secrets:
         with told():
             check_secrets(task.step, task.secrets, os.environ)
@@ -184,9 +246,10 @@ def published(context: StepContext, project: Project, task: Task) -> Manifest:
 
     try:
         check_cancelled()
+        task = begun(task)
         return attempt(task, context.log, connect)
-    except ChecksFailed:
-        raise
+    except ChecksFailed as failed:  # another attempt would only write the same once more
+        raise Blocked(failed, failure(context, task, str(failed))) from None
     except ProjectError as error:
         tracked.retry_if_lost(project, context, task, str(error))
         raise failure(context, task, str(error), again=True) from None

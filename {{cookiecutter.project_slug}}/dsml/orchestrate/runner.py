@@ -22,7 +22,6 @@ from dsml.orchestrate.executed import prepare, write_html
 from dsml.orchestrate.kernel import Execution
 from dsml.step.checks import judge, run_checks
 from dsml.step.context import Setting
-from dsml.step.facts import now
 from dsml.step.process import environment_of
 from dsml.step.redact import redactor_of
 from dsml.step.reported import Reported
@@ -30,7 +29,6 @@ from dsml.step.spans import TRACEPARENT, traceparent
 from dsml.step.task import Observed, Task, manifest_of, measure_outs, record_of, setting_of
 from dsml.store import Manifest, Staging, StepRun
 from dsml.store.manifest import ATTEMPTS_FOLDER, HTML_FILE, LOG_FILE, NOTEBOOK_FILE, REPORT_FILE
-from dsml.store.runs import RUNNING, note
 
 CANCELLED = "the run was cancelled"
 _TICK = 0.2  # seconds between two looks at what the notebook has printed
@@ -55,9 +53,11 @@ Connect = Callable[[Setting, Path], AbstractContextManager[Mapping[str, str]]]
 def attempt(task: Task, log: Log, connect: Connect) -> Manifest:
     """Run the notebook once and publish what it declares.
 
-    The executed notebook, its HTML, the log and a record are kept in any case.
+    ``task`` has begun (``dsml.step.task.begun``). The executed notebook, its HTML, the log and a
+    record are kept in any case.
 
     Raises:
+        AlreadyPublished: another attempt at the step in this run was the first to publish.
         ProjectError: a cell failed, the kernel died, the deadline passed, an out was not written,
             or breaks a check that blocks; the text is the message for the user.
     """
@@ -94,11 +94,9 @@ def _interrupted_once() -> Iterator[None]:
 
 
 def _attempt(task: Task, log: Log, connect: Connect) -> Manifest:
-    started = now()
     staging = task.store.stage(task.address, task.number)
     status, error, observed = "failed", "", Observed()
     try:
-        note(task.store, record_of(task, started, RUNNING))
         setting = setting_of(task, staging, log.warning)
         with connect(setting, staging.private) as env:
             _execute(task, staging, env, log, observed)
@@ -117,17 +115,16 @@ def _attempt(task: Task, log: Log, connect: Connect) -> Manifest:
         status, error = "cancelled", CANCELLED
         raise
     finally:
-        record = record_of(task, started, status, error, observed)
+        record = record_of(task, status, error, observed)
         task.store.keep_attempt(task.address, staging, record)
         if status != "passed":
             task.store.unstage(staging)
     executed = f"{ATTEMPTS_FOLDER}/{task.number}/{NOTEBOOK_FILE}"
-    manifest = manifest_of(task, outputs, reported, started, executed, checks)
+    manifest = manifest_of(task, outputs, reported, executed, checks)
     try:
-        task.store.publish(task.address, staging, manifest)
+        return task.store.publish(task.address, staging, manifest)
     finally:
         task.store.unstage(staging)
-    return manifest
 
 
 def _execute(

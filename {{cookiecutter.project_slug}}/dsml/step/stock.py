@@ -25,15 +25,13 @@ from dsml.contract.problem import Problem, ProjectError, errors
 from dsml.contract.project import find_root
 from dsml.contract.spec import read_spec
 from dsml.step.context import Context
-from dsml.step.facts import now
 from dsml.step.inputs import find_inputs
 from dsml.step.record import record_in
 from dsml.step.reported import Reported
 from dsml.step.spans import TRACEPARENT, traceparent
 from dsml.step.standalone import of_experiment
-from dsml.step.task import Task, manifest_of, measure_outs, record_of, setting_of
+from dsml.step.task import Task, begun, manifest_of, measure_outs, record_of, setting_of
 from dsml.store import Staging, StepRun, Store, Value
-from dsml.store.runs import RUNNING, note
 
 # The tag of an op that holds the path of its notebook.
 NOTEBOOK_TAG = "dsml/notebook"
@@ -100,16 +98,14 @@ class _Publisher:
     def __init__(self, task: Task, manager: Any) -> None:
         from IPython.core.getipython import get_ipython
 
-        self._task = task
+        self._task = task = begun(task)
         self._manager = manager
-        self._started = now()
         self._staging: Staging = task.store.stage(task.address, task.number)
         self._failed = False
         self._yielded: set[str] = set()
         self.setting = setting_of(task, self._staging)
         self.record = record_in(self.setting.logged)
         os.environ[TRACEPARENT] = traceparent(task.address, task.number)
-        note(task.store, record_of(task, self._started, RUNNING))
         shell: Any = get_ipython()
         shell.events.register("post_run_cell", self._after_cell)
         atexit.register(self._publish)
@@ -132,12 +128,12 @@ class _Publisher:
                 status, error = "failed", str(missing)
         self.record.close()
         reported = Reported.read(self.record.folder)
-        record = record_of(self._task, self._started, status, error)
+        record = record_of(self._task, status, error)
         store, address = self._task.store, self._task.address
         try:
             store.keep_attempt(address, self._staging, record)
             if status == "passed":
-                manifest = manifest_of(self._task, outputs, reported, self._started)
+                manifest = manifest_of(self._task, outputs, reported)
                 store.publish(address, self._staging, manifest)
         finally:
             store.unstage(self._staging)

@@ -38,7 +38,7 @@ from dsml.store import (
 )
 from dsml.store.manifest import Json
 from dsml.store.publish import measure
-from dsml.store.runs import RUNNING
+from dsml.store.runs import RUNNING, begin
 
 LOGGED_FOLDER = "logged"
 HASHES_FOLDER = "hashes"
@@ -52,7 +52,7 @@ REPRODUCE_TAG = "dsml/reproduces"
 
 @dataclass(frozen=True)
 class Task:
-    """One attempt that is to be made; ``timeout`` is in seconds.
+    """One attempt that is to be made; ``timeout`` is in seconds, ``started`` empty until it begins.
 
     ``partitions`` are those that the step has beside its experiment, ``pickles`` what the catalog
     says of the artefacts that may be read as pickles.
@@ -68,6 +68,7 @@ class Task:
     timeout: float | None = None
     partitions: Partitions | None = None
     pickles: tuple[str, ...] = ()
+    started: str = ""
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -97,6 +98,16 @@ class Task:
     def kept(self, number: int, file: str) -> str:
         """Where a file of an attempt is kept when the attempt is over."""
         return str(self.store.attempt_path(self.address, number, file))
+
+
+def begun(task: Task) -> Task:
+    """The attempt as it begins, which is noted: under a number that no other attempt has."""
+    started = now()
+    record = begin(task.store, record_of(replace(task, started=started), RUNNING))
+    found = replace(task, number=record.number, started=started)
+    # what is asked for first is what holds, and that may have been before the attempt began
+    vars(found)["fingerprint"] = task.fingerprint
+    return found
 
 
 def as_it_is(root: Path, step: StepSpec) -> StepSpec:
@@ -168,10 +179,9 @@ def collected(task: Task, plan: Plan, parts: Mapping[str, Manifest]) -> Manifest
     }
     moment = now()
     manifest = manifest_of(
-        task,
+        replace(task, started=min((part.started for part in parts.values()), default=moment)),
         {name: output for name, output in outputs.items() if output.parts or not parts},
         Reported(),
-        min((part.started for part in parts.values()), default=moment),
         checks=_checks_of(parts),
     )
     runs = {
@@ -245,7 +255,7 @@ class Observed:
 
 
 def record_of(
-    task: Task, started: str, status: str, error: str = "", observed: Observed | None = None
+    task: Task, status: str, error: str = "", observed: Observed | None = None
 ) -> Attempt:
     """What is kept of an attempt; one that begins has the status ``running``, and no end."""
     address = task.address
@@ -257,7 +267,7 @@ def record_of(
         number=task.number,
         status=status,
         error=error,
-        started=started,
+        started=task.started,
         ended="" if status == RUNNING else now(),
         parameters=task.values,
         inputs=task.inputs,
@@ -273,7 +283,6 @@ def manifest_of(
     task: Task,
     outputs: Mapping[str, Output],
     reported: Reported,
-    started: str,
     executed: str = "",
     checks: Iterable[CheckResult] = (),
 ) -> Manifest:
@@ -290,7 +299,7 @@ def manifest_of(
         code=task.step.code,
         git=git_facts(task.root),
         versions=versions(task.root),
-        started=started,
+        started=task.started,
         ended=now(),
         attempts=task.number,
         executed=executed,

@@ -11,11 +11,22 @@ from dsml.contract.problem import Problem, ProjectError, Where
 
 # What {partition} becomes for a step that has no partitions beside its experiment.
 NO_PARTITION = "all"
+NEWEST_FOLDER = ".newest"
 SAME_FOLDER = ".same"
+# What is kept of runs as a whole, and in it of each the notes of the attempts that it has begun.
+RUNS_FOLDER = ".runs"
+BEGUN_FOLDER = "begun"
+NOTE = ".json"
 # The folder in a step's own in which each instance of a fan-out has one.
 INSTANCES_FOLDER = "instances"
 # What is no name of one file or folder, but leads to another: a separator, a zero, `.` and `..`.
 _LEADS_AWAY = re.compile(r"[/\\\0]|\A\.\.?\Z")
+
+
+def newest_path(address: StepRun) -> str:
+    """Where a store notes, below its root, which run has published a step last."""
+    partition = address.partition or NO_PARTITION
+    return f"{NEWEST_FOLDER}/{address.experiment}/{partition}/{address.step}.json"
 
 
 def same_path(address: StepRun, fingerprint: str) -> str:
@@ -23,6 +34,11 @@ def same_path(address: StepRun, fingerprint: str) -> str:
     partition = address.partition or NO_PARTITION
     folder = f"{SAME_FOLDER}/{address.experiment}/{partition}/{address.label}"
     return f"{folder}/{fingerprint}.json"
+
+
+def note_path(address: StepRun, number: int) -> str:
+    """Where a store notes, below its root, that an attempt has begun."""
+    return f"{RUNS_FOLDER}/{address.run_id}/{BEGUN_FOLDER}/{address.label}.{number}{NOTE}"
 
 
 def leads_away(path: str) -> bool:

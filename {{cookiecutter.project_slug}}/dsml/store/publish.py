@@ -1,9 +1,15 @@
-"""Publishing: files first, the manifest last, so that a reader sees all of a step or nothing."""
+"""Publishing: files first, the manifest last, so that a reader sees all of a step or nothing.
+
+Who else may be publishing the same, and what holds then, is told in ``dsml.store.once``.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from upath import UPath
@@ -23,16 +29,26 @@ from dsml.store.manifest import (
     Plan,
     measure,
 )
-from dsml.store.paths import NO_PARTITION, Layout, StepRun, check_inside, same_path
+from dsml.store.once import AlreadyPublished, place_output, write_once
+from dsml.store.paths import (
+    NEWEST_FOLDER,
+    NO_PARTITION,
+    Layout,
+    StepRun,
+    check_inside,
+    newest_path,
+    note_path,
+    same_path,
+)
+from dsml.store.read_as import input_of
 from dsml.store.remote import glob, open_root, put, read, read_all
 from dsml.store.staging import Staging, own
 
-__all__ = ["Staging", "Store", "input_of", "measure"]
+__all__ = ["AlreadyPublished", "Staging", "Store", "input_of", "measure"]
 
 # Folders of the store's own; the leading dot keeps them apart from experiments.
 STAGING_FOLDER = ".staging"
 SCRATCH_FOLDER = ".scratch"
-NEWEST_FOLDER = ".newest"
 INPUTS_FOLDER = ".inputs"
 _IN_MODELS = 2  # so deep are the files of a logged model: logged/<model>/<file>
 
@@ -88,7 +104,10 @@ class Store:
 
     def path(self, address: StepRun, file: str) -> UPath:
         """Where a file of a step lies, published or not."""
-        return self.root.joinpath(*self.layout.path(address, file).split("/"))
+        return self._at(self.layout.path(address, file))
+
+    def _at(self, path: str) -> UPath:
+        return self.root.joinpath(*path.split("/"))
 
     def attempt_path(self, address: StepRun, number: int, file: str) -> UPath:
         """Where a file of an attempt is kept when the attempt is over."""
@@ -243,43 +262,61 @@ class Store:
         self.write(record_file, record.to_json())
 
     def attempts(self, address: StepRun) -> list[Attempt]:
-        """The records of a step's attempts in a run, in order; those under way are not there."""
-        found: list[Attempt] = []
-        while True:
-            path = self.attempt_path(address, len(found) + 1, ATTEMPT_FILE)
-            try:
-                found.append(Attempt.from_json(read(path)))
-            except FileNotFoundError:
-                return found
+        """The records of a step's attempts in a run, in order.
 
-    def publish(self, address: StepRun, staging: Staging, manifest: Manifest) -> None:
-        """Make the outs of a step visible to everybody, all at once.
+        Those that are under way, or were killed, are not there.
+        """
+        found: list[Attempt] = []
+        for number in itertools.count(1):
+            try:
+                record = read(self.attempt_path(address, number, ATTEMPT_FILE))
+                found.append(Attempt.from_json(record))
+            except FileNotFoundError:
+                if not self._at(note_path(address, number)).exists():
+                    break
+        return found
+
+    def publish(self, address: StepRun, staging: Staging, manifest: Manifest) -> Manifest:
+        """Make the outs of a step visible to everybody, all at once; what is published.
 
         Raises:
-            FileExistsError: this run has published the step already.
+            AlreadyPublished: this run has published the step already; that stays as it is.
         """
         if self.manifest(address) is not None:
-            raise FileExistsError(f"{address.label} is published in run {address.run_id}")
-        for output in manifest.outputs.values():
-            file = staging.outs / output.file
-            file.chmod(READ_ONLY)  # a consumer that opens it for writing is stopped by the disk
-            self._move(file, self.path(address, output.file), output)
-        self.record(manifest)
+            raise AlreadyPublished(address)
+        outputs = {n: self._place(staging.outs, address, o) for n, o in manifest.outputs.items()}
+        published = replace(manifest, outputs=outputs)
+        self.record(published)
+        return published
 
     def record(self, manifest: Manifest) -> None:
-        """Make a manifest visible whose files are in place."""
+        """Make a manifest visible whose files are in place.
+
+        Raises:
+            AlreadyPublished: this run has published the step already; that stays as it is.
+        """
+        path = self.path(manifest.address, MANIFEST_FILE)
+        if isinstance(path, Path):
+            check_inside(self.work, path)
+        try:
+            write_once(path, manifest.to_json())
+        except FileExistsError:
+            raise AlreadyPublished(manifest.address) from None
+        self.settle(manifest)
+
+    def settle(self, manifest: Manifest) -> None:
+        """See to it that what is published is found as the newest, and as what it was made of."""
         address = manifest.address
-        self.write(self.path(address, MANIFEST_FILE), manifest.to_json())
         if address.instance is None:
             self._point(address, manifest)
         if manifest.fingerprint and not manifest.cached:
             content = json.dumps({"run_id": address.run_id}) + "\n"
-            self.write(self._same(address, manifest.fingerprint), content)
+            self.write(self._at(same_path(address, manifest.fingerprint)), content)
 
     def same(self, address: StepRun, fingerprint: str) -> Manifest | None:
         """What a step has published before from all the same, if its files are still there."""
         try:
-            found = json.loads(read(self._same(address, fingerprint)))
+            found = json.loads(read(self._at(same_path(address, fingerprint))))
             manifest = self.manifest(address.of_run(found["run_id"]))
         except (FileNotFoundError, ValueError, KeyError):
             return None
@@ -287,9 +324,6 @@ class Store:
             return None
         files = (self.path(manifest.origin, output.file) for output in manifest.outputs.values())
         return manifest if all(file.exists() for file in files) else None
-
-    def _same(self, address: StepRun, fingerprint: str) -> UPath:
-        return self.root.joinpath(*same_path(address, fingerprint).split("/"))
 
     def plan(self, address: StepRun) -> Plan | None:
         """What a mapped step is run for in a run, None where that is not known yet."""
@@ -303,24 +337,23 @@ class Store:
         self.write(self.path(address, PLAN_FILE), plan.to_json())
 
     def _point(self, address: StepRun, manifest: Manifest) -> None:
-        if self._pointed(address).get("ended", "") > manifest.ended:
+        """Say that a manifest is the newest, unless one is that has ended later.
+
+        One that ends in times to come was made by a clock that was wrong, and is not waited for.
+        """
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        if manifest.ended < self._pointed(address).get("ended", "") <= now:
             return
         content: Mapping[str, str] = {"run_id": address.run_id, "ended": manifest.ended}
-        self.write(self._pointer(address), json.dumps(content) + "\n")
+        self.write(self._at(newest_path(address)), json.dumps(content) + "\n")
 
     def _pointed(self, address: StepRun) -> dict[str, str]:
         """What the pointer says; nothing where it is missing or cannot be read."""
         try:
-            content = json.loads(read(self._pointer(address)))
+            content = json.loads(read(self._at(newest_path(address))))
         except (FileNotFoundError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
-
-    def _pointer(self, address: StepRun) -> UPath:
-        partition = address.partition or NO_PARTITION
-        return self.root.joinpath(
-            NEWEST_FOLDER, address.experiment, partition, f"{address.step}.json"
-        )
 
     def _all(self, address: StepRun) -> Iterator[Manifest]:
         """The manifests of a step; ``*`` in the address stands for anything."""
@@ -331,18 +364,27 @@ class Store:
             if found.step == address.step:
                 yield found
 
-    def _move(self, file: Path, target: UPath, output: Output | None = None) -> None:
-        """Move a local file into the store; of an ``output`` a copy stays if that is remote."""
+    def _move(self, file: Path, target: UPath) -> None:
+        """Move a local file into the store."""
         if isinstance(target, Path):
             check_inside(self.work, target.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
-            return
-        put(file, target)
-        if output is None:
-            file.unlink()
         else:
-            self._cache.take(file, output)
+            put(file, target)
+            file.unlink()
+
+    def _place(self, outs: Path, address: StepRun, output: Output) -> Output:
+        """Bring an out to its place; of what goes to a remote storage a copy stays here."""
+        file = outs / output.file
+        file.chmod(READ_ONLY)  # a consumer that opens it for writing is stopped by the disk
+        target = self.path(address, output.file)
+        if isinstance(target, Path):
+            check_inside(self.work, target.parent)
+        placed = place_output(file, output, lambda name: self.path(address, name))
+        if not self.is_local:
+            self._cache.take(file, placed)
+        return placed
 
     def write(self, target: UPath, text: str) -> None:
         """Write a small file whole or not at all."""
@@ -355,36 +397,3 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(text.encode())
         partial.replace(target)
-
-
-def input_of(found: Manifest, out: str) -> Input:
-    """What a manifest says of an artefact, as those record it who read it."""
-    output, path = found.outputs[out], f"{found.step}.{out}"
-    parts = None
-    if output.parts is not None:
-        runs = found.instances or {}
-        parts = {
-            key: Input(
-                path,
-                runs[key].run_id,
-                part.file,
-                part.bytes,
-                part.sha256,
-                found.ended,
-                found.partition,
-                key,
-                runs[key].values,
-            )
-            for key, part in output.parts.items()
-        }
-    return Input(
-        path,
-        found.origin.run_id,
-        output.file,
-        output.bytes,
-        output.sha256,
-        found.ended,
-        found.partition,
-        found.instance,
-        parts=parts,
-    )

@@ -58,7 +58,10 @@ _S3_CALLS: Mapping[str, Mapping[str, int]] = {
     "put_file": {"chunksize": PART},
     "cat_file": {"max_concurrency": 1},  # else it asks for the size first
 }
-_BUSY_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# This machine's disk is full, or nothing may be written to it; the storage knows no such call.
+_FINAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOSYS)
+# What a storage says where an object was to be made that is there already, and s3fs doesn't know.
+_TAKEN = ("PreconditionFailed", "412")
 _READERS = 16  # files that are read at once
 _SMALL = 8 * 2**20  # bytes of a file that is read as a whole
 _LONGEST = 200  # characters of what a storage says
@@ -205,6 +208,8 @@ class Remote:
             found_in = KINDS[protocol_of(self._address)].credentials
             fix = f"give the credentials of one who may read and write there: {found_in}"
             return Problem(self._where, what, fix, "storage-refused")
+        if any(_code(each) in _TAKEN for each in chain):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
         if not _is_passing(error, putting=putting):
             raise error
         return None
@@ -336,8 +341,8 @@ def _is_passing(error: Exception, *, putting: bool) -> bool:
     if type(error).__name__ == "ParamValidationError":
         return False
     if isinstance(error, OSError):
-        if error.filename is not None or error.errno in _BUSY_DISK:
-            return False  # it is this machine's disk
+        if error.filename is not None or error.errno in _FINAL:
+            return False
         if isinstance(error, FileNotFoundError):
             return putting  # an upload in parts that was ended by others
         return not isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError)

@@ -10,21 +10,19 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from upath import UPath
 
 from dsml.store.manifest import Attempt, Json, Manifest
-from dsml.store.paths import check_names
+from dsml.store.once import write_once
+from dsml.store.paths import BEGUN_FOLDER, NOTE, RUNS_FOLDER, check_names, note_path
 from dsml.store.publish import Store
 from dsml.store.remote import read
 
-RUNS_FOLDER = ".runs"
 RUN_FILE = "run.json"
 TRACE_FILE = "trace.json"
-_BEGUN_FOLDER = "begun"
-_NOTE = ".json"
 
 RUNNING, CACHED = "running", "cached"  # of a note, beside the statuses of attempts
 
@@ -112,20 +110,37 @@ def note_cached(store: Store, manifest: Manifest) -> None:
 
 def note(store: Store, record: Attempt) -> None:
     """Note that an attempt begins; ``record`` holds what is known of it now."""
-    name = f"{record.address.label}.{record.number}{_NOTE}"
-    path = run_path(store, record.run_id, _BEGUN_FOLDER) / name
-    store.write(path, record.to_json())
+    store.write(_note_path(store, record), record.to_json())
+
+
+def begin(store: Store, record: Attempt) -> Attempt:
+    """Note that an attempt begins, under the first number from its own on that nobody has taken.
+
+    Another process may be at the same step of the same run, or may have been killed at it: each
+    attempt has a number of its own, and with it folders of its own.
+    """
+    while True:
+        try:
+            write_once(_note_path(store, record), record.to_json())
+        except FileExistsError:
+            record = replace(record, number=record.number + 1)
+        else:
+            return record
+
+
+def _note_path(store: Store, record: Attempt) -> UPath:
+    return store.root.joinpath(*note_path(record.address, record.number).split("/"))
 
 
 def noted(store: Store, run_id: str) -> list[UPath]:
     """The notes of a run, in no order; each holds an ``Attempt`` as it was at its beginning."""
-    found = _listed(run_path(store, run_id, _BEGUN_FOLDER))
+    found = _listed(run_path(store, run_id, BEGUN_FOLDER))
     return [path for path in found if not path.name.startswith(".")]
 
 
 def has_attempts(store: Store, run_id: str) -> bool:
     """Whether a step has been run, and not only found to be unchanged."""
-    return any(not path.name.endswith(f".0{_NOTE}") for path in noted(store, run_id))
+    return any(not path.name.endswith(f".0{NOTE}") for path in noted(store, run_id))
 
 
 def _listed(folder: UPath) -> Iterable[UPath]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,5 +63,8 @@ def _make(folder: Path) -> None:
 
 
 def own() -> str:
-    """A name for what this thread of this process alone writes."""
-    return f"{os.getpid()}-{threading.get_ident()}"
+    """A name for what is being written: the process, and a number that no other call gets.
+
+    Machines that share a disk may have processes of the same number.
+    """
+    return f"{os.getpid()}-{int.from_bytes(os.urandom(8))}"

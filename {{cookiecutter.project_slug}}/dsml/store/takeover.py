@@ -13,6 +13,9 @@ def take_over(store: Store, manifest: Manifest) -> bool:
     A clean-up takes a manifest away before it removes files, and looks then who refers to them.
     So whoever refers to them looks then whether the manifest is still there; one that is not is
     none to refer to.
+
+    Raises:
+        AlreadyPublished: another process has published the step in this run meanwhile.
     """
     store.record(manifest)
     return holds(store, manifest)

@@ -20,9 +20,8 @@ from dsml.evidence.retention.plan import Part, Run, There
 from dsml.step.process import is_gone
 from dsml.store import Attempt, Input, Manifest, Output, Plan, StepRun, Store, remote
 from dsml.store.manifest import ATTEMPT_FILE, ATTEMPTS_FOLDER, MANIFEST_FILE, PLAN_FILE
-from dsml.store.paths import NO_PARTITION
-from dsml.store.publish import NEWEST_FOLDER
-from dsml.store.runs import RUN_FILE, RUNNING, RUNS_FOLDER, RunRecord, noted, run_ids, run_path
+from dsml.store.paths import NEWEST_FOLDER, NO_PARTITION, RUNS_FOLDER
+from dsml.store.runs import RUN_FILE, RUNNING, RunRecord, noted, run_ids, run_path
 
 # What a manifest is called while it is looked whether anybody refers to it after all.
 WITHDRAWN_FILE = "withdrawn.json"

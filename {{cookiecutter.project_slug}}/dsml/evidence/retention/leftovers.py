@@ -20,15 +20,10 @@ from dsml.evidence.retention.plan import Plan
 from dsml.store import StepRun, Store
 from dsml.store.leftovers import Upload, abandoned_uploads, remove_upload
 from dsml.store.manifest import MANIFEST_FILE
-from dsml.store.paths import NO_PARTITION, SAME_FOLDER, same_path
-from dsml.store.publish import (
-    INPUTS_FOLDER,
-    NEWEST_FOLDER,
-    SCRATCH_FOLDER,
-    STAGING_FOLDER,
-)
+from dsml.store.paths import NEWEST_FOLDER, NO_PARTITION, SAME_FOLDER, same_path
+from dsml.store.publish import INPUTS_FOLDER, SCRATCH_FOLDER, STAGING_FOLDER
 
-# .name.pid-thread beside the file that is written, .pid-thread beside a copy that is fetched
+# .name.pid-number beside the file that is written, .pid-number beside a copy that is fetched
 _PARTIAL = re.compile(r"(?:\..+)?\.(\d+)-\d+")
 _SETTLED = 3600.0  # seconds for which a file is not taken to be left over
 
