@@ -286,11 +286,9 @@ def test_a_fresh_project_passes_its_own_tests(example, request, installed, run):
 # --- READMEs --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "where", [TEMPLATE, "digits", "empty", "dashboard", "untracked", "deployed"]
-)
-def test_every_link_to_a_file_leads_somewhere(where, request):
-    root = request.getfixturevalue(where) if isinstance(where, str) else where
+@pytest.mark.parametrize("example", ["digits", "empty", "dashboard", "untracked", "deployed"])
+def test_every_link_to_a_file_leads_somewhere(example, request):
+    root = request.getfixturevalue(example)
     for page in (root / "README.md", *root.glob("docs/*.md")):
         links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
         assert [link for link in links if not (page.parent / link).exists()] == []

@@ -7,7 +7,7 @@ import subprocess
 
 import environment
 import pytest
-from conftest import TEMPLATE
+from conftest import TEMPLATE, TEMPLATE_PARTS
 from requirements import requirements
 
 
@@ -81,6 +81,15 @@ def test_the_requirements_are_those_of_the_project_and_of_the_groups_named(digit
     assert not any(
         line.startswith("nbmake>=") for line in requirements(digits / "pyproject.toml", [])
     )
+
+
+def test_the_demo_is_made_from_the_template_alone_and_not_from_all_that_lies_beside_it(run):
+    """Cookiecutter copies the folder that it is given, in a checkout that is used 2 GB."""
+    said = run("make", "--dry-run", "demo", cwd=TEMPLATE, check=False).stdout
+    (copied,) = re.findall(r"^cp -R (.*) build/template$", said, re.MULTILINE)
+    parts = [path.name for word in copied.split() for path in TEMPLATE.glob(word)]
+    assert sorted(parts) == sorted(TEMPLATE_PARTS)
+    assert "--overwrite-if-exists build/template --output-dir" in said
 
 
 def test_make_without_a_target_lists_every_target_in_columns(run):

@@ -19,7 +19,7 @@ from dsml.contract.vendored import write_sums
 from dsml.orchestrate.doctor import machine, services
 from dsml.orchestrate.doctor.findings import CHECKS, examine
 
-from .projects import Step, start, write_project
+from .projects import PROJECT_FOLDER, Step, start, write_project
 
 PYPROJECT = '[project]\nrequires-python = "{python}"\ndependencies = [{packages}]\n'
 
@@ -155,6 +155,9 @@ def test_a_runtime_that_was_edited_in_the_project(project):
         "take the edit to the template, or keep it as a patch: "
         "cruft update may conflict there (docs/updating.md)"
     )
+    page = (PROJECT_FOLDER / "docs" / "updating.md").read_text(encoding="utf-8")
+    assert fix in page
+    assert what.partition(":")[0] in page
     for number in range(1, 7):
         (runtime / f"m{number}.py").unlink()
     assert found(project, "runtime")[1].endswith("dsml/m4.py (missing) and 3 more")

@@ -59,12 +59,12 @@ def _read(root: Path) -> dict[str, str]:
 
 
 def _measured(runtime: Path) -> dict[str, str]:
-    """The sha256 of each file, by its path; ends of lines count as git keeps them."""
+    """The sha256 of each file, by its path, the same on every system: git may change line ends."""
+    files = {path.relative_to(runtime).as_posix(): path for path in _files(runtime)}
+    contents = {name: files[name].read_bytes() for name in sorted(files)}
     return {
-        path.relative_to(runtime).as_posix(): hashlib.sha256(
-            path.read_bytes().replace(b"\r\n", b"\n")
-        ).hexdigest()
-        for path in sorted(_files(runtime))
+        name: hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
+        for name, content in contents.items()
     }
 
 
