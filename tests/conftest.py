@@ -199,20 +199,21 @@ def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
 def installed(copy_of: Callable[[Path], Path]) -> Callable[[Path], Path]:
     """Copy a shared project so that it looks installed: its .venv holds the tools of the tests."""
 
-    def installed(project: Path) -> Path:
-        copy = copy_of(project)
-        folder = copy / ".venv" / "bin"
-        folder.mkdir(parents=True)
-        for tool in BIN.iterdir():
-            (folder / tool.name).symlink_to(tool)
-        launcher = folder / "dsml"
-        launcher.unlink(missing_ok=True)
-        launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dsml "$@"\n')
-        launcher.chmod(0o755)
-        (copy / ".venv" / ".installed").touch()
-        return copy
+    return lambda project: look_installed(copy_of(project))
 
-    return installed
+
+def look_installed(project: Path) -> Path:
+    """Give a project a .venv that holds the tools of the tests."""
+    folder = project / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    for tool in BIN.iterdir():
+        (folder / tool.name).symlink_to(tool)
+    launcher = folder / "dsml"
+    launcher.unlink(missing_ok=True)
+    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dsml "$@"\n')
+    launcher.chmod(0o755)
+    (project / ".venv" / ".installed").touch()
+    return project
 
 
 def targets(makefile: Path) -> set[str]:
@@ -241,13 +242,7 @@ def run_command(
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env={
-            **os.environ,
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(cwd),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            **environment,
-        },
+        env=environment_in(cwd, environment),
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -257,6 +252,17 @@ def run_command(
     if check and done.returncode:
         pytest.fail(f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def environment_in(project: Path, more: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a command in a project, which find the tools of the tests."""
+    return {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(project),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **more,
+    }
 
 
 def files_of(project: Path) -> set[str]:

@@ -14,6 +14,7 @@ import click
 import pytest
 from conftest import TEMPLATE
 from dagster._cli import cli as dagster_cli
+from dagster_dg_cli.cli import cli as dg
 
 import dsml.cli
 from dsml.contract.catalog import catalog_of
@@ -76,7 +77,8 @@ def parse(monkeypatch, tmp_path):
         for below in getattr(command, "commands", {}).values():
             silence(below)
 
-    tools = {"dsml": dsml.cli.cli, "dagster": dagster_cli}
+    dg.list_commands(click.Context(dg))  # it imports its commands when they are asked for
+    tools = {"dsml": dsml.cli.cli, "dagster": dagster_cli, "dg": dg}
     for tool in tools.values():
         silence(tool)
 

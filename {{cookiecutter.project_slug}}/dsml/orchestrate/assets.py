@@ -5,6 +5,7 @@ Annotations are evaluated here: Dagster reads the type of ``context`` at run tim
 
 import inspect
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,15 @@ _SIGNATURE = inspect.signature(_signature)
 
 
 def step_assets(
-    project: Project, step: StepSpec, partitions: PartitionsDefinition[str]
+    project: Project,
+    step: StepSpec,
+    partitions: PartitionsDefinition[str],
+    deps: Sequence[AssetDep],
 ) -> AssetsDefinition:
-    """The assets that one step materialises: its executed notebook, and each of its outs."""
+    """The assets that one step materialises: its executed notebook, and each of its outs.
+
+    ``deps`` is what it waits for.
+    """
 
     def materialise(context: AssetExecutionContext) -> Any:
         from dsml.orchestrate.materialise import materialise_step  # slow; only a run needs it
@@ -51,7 +58,7 @@ def step_assets(
     materialise.__dict__["__signature__"] = _SIGNATURE
     return multi_asset(
         name=op_name(step.name),
-        specs=_specs(project, step),
+        specs=_specs(project, step, deps),
         check_specs=check_specs(step, partitions),
         partitions_def=partitions,
         config_schema=config_schema(step),
@@ -69,8 +76,7 @@ def dependencies(project: Project, step: StepSpec) -> list[AssetDep]:
     return [dependency(key, project.partitions.get(".".join(key.path[:2])), own) for key in keys]
 
 
-def _specs(project: Project, step: StepSpec) -> list[AssetSpec]:
-    deps = dependencies(project, step)
+def _specs(project: Project, step: StepSpec, deps: Sequence[AssetDep]) -> list[AssetSpec]:
     metadata = source_metadata(project.root, step)
     return [
         AssetSpec(

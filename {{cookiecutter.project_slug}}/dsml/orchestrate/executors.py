@@ -26,7 +26,7 @@ PRELOADED = ["dsml.orchestrate.preload"]
 _LONGEST_TEMPORARY = 104 - len("/pymp-12345678/listener-12345678") - 1
 
 
-def executor(project: Project, name: str, workers: int | None) -> ExecutorDefinition:
+def executor_of(project: Project, name: str, workers: int | None) -> ExecutorDefinition:
     """The executor of a pipeline; ``workers`` limits how many steps run at once.
 
     A run may set another limit: ``execution: {config: {max_concurrent: 1}}``. What it executes
@@ -37,12 +37,10 @@ def executor(project: Project, name: str, workers: int | None) -> ExecutorDefini
     def create(init: InitExecutorContext) -> Executor:
         from dsml.orchestrate.recorded import Recorded  # only a run needs it
 
-        warm_up(project, name)
-
         make = plain.executor_creation_fn
         if make is None:
             raise ValueError(f"the executor {plain.name} cannot be made")
-        return Recorded(project, make(init))
+        return Recorded(project, make(init), lambda: warm_up(project, name))
 
     return ExecutorDefinition(
         name=plain.name,

@@ -13,6 +13,7 @@ from typing import cast
 from dagster import (
     AssetCheckEvaluation,
     AssetCheckResult,
+    AssetDep,
     AssetsDefinition,
     ConfigMapping,
     DependencyDefinition,
@@ -39,7 +40,7 @@ from dagster._core.execution.plan.state import KnownExecutionState, PastExecutio
 
 from dsml.contract.project import Project
 from dsml.contract.spec import StepSpec
-from dsml.orchestrate.assets import dependencies, kind_of, source_metadata
+from dsml.orchestrate.assets import kind_of, source_metadata
 from dsml.orchestrate.config import COLLECT, PLAN, RUN, config_schema, op_name, parse_step_key
 from dsml.orchestrate.data_checks import check_outputs, check_specs
 from dsml.orchestrate.keys import EXECUTED, output_assets, output_name
@@ -73,20 +74,23 @@ def _done_before(past: PastExecutionState | None) -> Iterator[str]:
 
 
 def mapped_assets(
-    project: Project, step: StepSpec, partitions: PartitionsDefinition[str]
+    project: Project,
+    step: StepSpec,
+    partitions: PartitionsDefinition[str],
+    deps: Sequence[AssetDep],
 ) -> AssetsDefinition:
-    """The assets of a step that is mapped."""
-    deps = {_input_name(dep.asset_key.path): dep for dep in dependencies(project, step)}
+    """The assets of a step that is mapped; ``deps`` is what it waits for."""
+    inputs = {_input_name(dep.asset_key.path): dep for dep in deps}
     outputs = output_assets(step)
     metadata = source_metadata(project.root, step)
     return AssetsDefinition.from_graph(
-        _graph(project, step, list(deps)),
-        keys_by_input_name={name: dep.asset_key for name, dep in deps.items()},
+        _graph(project, step, list(inputs)),
+        keys_by_input_name={name: dep.asset_key for name, dep in inputs.items()},
         keys_by_output_name=outputs,
         check_specs=check_specs(step, partitions),
         partitions_def=partitions,
         partition_mappings={
-            name: dep.partition_mapping for name, dep in deps.items() if dep.partition_mapping
+            name: dep.partition_mapping for name, dep in inputs.items() if dep.partition_mapping
         },
         group_name=step.stage,
         descriptions_by_output_name=dict.fromkeys(outputs, step.description),

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from dagster import AssetExecutionContext, MetadataValue, OpExecutionContext
 
 from dsml.contract.figures import short_id
-from dsml.orchestrate.origin import LOCATION
+from dsml.orchestrate.origin import location_of
 from dsml.orchestrate.preview import Metadata, picture_markdown
 from dsml.step.record import RECORD_FILE
 from dsml.step.reported import Reported, entries
@@ -62,8 +62,7 @@ def evidence(context: StepContext, store: Store, address: StepRun, number: int) 
 
 def viewer(context: StepContext, notebook: str) -> str:
     """The address, in the UI, of the page that shows a notebook."""
-    origin = context.run.remote_job_origin  # unknown to a run from the command line
-    location = LOCATION if origin is None else origin.location_name
+    location = location_of(context.run)
     return f"{_VIEWER}?{urlencode({'path': notebook, 'repoLocName': location})}"
 
 

@@ -24,16 +24,18 @@ from dsml.contract.problem import ProjectError
 from dsml.contract.project import Project
 from dsml.orchestrate.channels import Message, is_configured, send
 from dsml.orchestrate.config import op_name, parse_step_key
+from dsml.orchestrate.pipelines import asset_keys
 
 NAME = "notify_failures"
 _LONGEST = 2000  # characters of what a step says
 _MOST = 10  # steps that are told with what they say
 
 
-def failure_sensor(project: Project) -> SensorDefinition:
+def failure_sensor(project: Project, host: Path | None = None) -> SensorDefinition:
     """Tells of every run of the project that failed, whoever started it.
 
-    It runs by default where the environment says where messages go.
+    It runs by default where the environment says where messages go. ``host`` is the folder of the
+    code that the project's definitions were taken into: of its runs those are told that run steps.
     """
 
     # runs that `dsml run` started belong to no code location
@@ -50,7 +52,8 @@ def failure_sensor(project: Project) -> SensorDefinition:
         run = context.dagster_run
         if not is_configured():
             return SkipReason("nothing says where to: set DSML_SMTP_HOST or DSML_WEBHOOK_URL")
-        if not _is_of(project, run):  # Dagster takes no reason for one of several runs in a tick
+        # Dagster takes no reason for one of several runs in a tick
+        if not _is_of(project, run, host):
             context.log.info(f"run {run.run_id} is one of another project")
             return None
         failures = context.get_step_failure_events()
@@ -65,11 +68,16 @@ def failure_sensor(project: Project) -> SensorDefinition:
     return notify
 
 
-def _is_of(project: Project, run: DagsterRun) -> bool:
+def _is_of(project: Project, run: DagsterRun, host: Path | None) -> bool:
     """Whether a run is one of this project: an instance may serve several."""
     pointer = run.job_code_origin.repository_origin.code_pointer if run.job_code_origin else None
     folder = getattr(pointer, "working_directory", None)
-    return folder is None or Path(folder).resolve() == project.root
+    if folder is None or Path(folder).resolve() == project.root:
+        return True
+    if host is None or not Path(folder).resolve().is_relative_to(host.resolve()):
+        return False
+    keys = set(asset_keys(project.registered.values()))
+    return run.job_name in project.catalog.pipelines or bool(keys & (run.asset_selection or set()))
 
 
 def message_of(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from dagster import DagsterRun
+from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteJobOrigin,
@@ -23,3 +27,18 @@ def repository_origin() -> RemoteRepositoryOrigin:
 def job_origin(pipeline: str) -> RemoteJobOrigin:
     """The job of a pipeline in that code location."""
     return RemoteJobOrigin(repository_origin(), pipeline)
+
+
+def location_of(run: DagsterRun) -> str:
+    """The name of the code location that the UI has the job of a run in.
+
+    A run that was executed without the UI's knowledge tells only which module it is of: that of a
+    project of ``dg`` which hosts this one is called as its folder, unless its settings say
+    otherwise.
+    """
+    if run.remote_job_origin is not None:
+        return run.remote_job_origin.location_name
+    pointer = run.job_code_origin.repository_origin.code_pointer if run.job_code_origin else None
+    if isinstance(pointer, ModuleCodePointer) and pointer.module != LOCATION:
+        return Path(pointer.working_directory or ".").resolve().name
+    return LOCATION

@@ -12,7 +12,7 @@ from dsml.contract.problem import Problem, ProjectError
 from dsml.contract.project import Project
 from dsml.contract.selection import is_plain, steps_of
 from dsml.contract.spec import StepSpec
-from dsml.orchestrate.executors import executor
+from dsml.orchestrate.executors import executor_of
 from dsml.orchestrate.keys import artefact_key, step_key
 from dsml.orchestrate.partitions import pipeline_config
 
@@ -37,7 +37,7 @@ def pipeline_job(
         selection=selection,
         config=pipeline_config(project, pipeline, chosen),
         description=pipeline.description or None,
-        executor_def=executor(project, pipeline.executor, pipeline.workers),
+        executor_def=executor_of(project, pipeline.executor, pipeline.workers),
     )
 
 

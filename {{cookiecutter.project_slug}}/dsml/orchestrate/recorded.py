@@ -11,7 +11,7 @@ import getpass
 import importlib.util
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ from dsml.contract.partitions import split_key
 from dsml.contract.problem import ProjectError
 from dsml.contract.project import Project
 from dsml.contract.request import RunRequest, missing_secrets
+from dsml.contract.spec import StepSpec
 from dsml.evidence import export, trace
 from dsml.evidence.ci import ci_facts
 from dsml.evidence.records import Tried
@@ -58,11 +59,15 @@ _CANCELLED = (DagsterExecutionInterruptedError, KeyboardInterrupt, GeneratorExit
 
 
 class Recorded(Executor):
-    """Executes as another executor does; the run leaves its record and its trace in the store."""
+    """Executes as another executor does; the run leaves its record and its trace in the store.
 
-    def __init__(self, project: Project, executor: Executor) -> None:
+    A run without a step of the project leaves none. ``prepare`` is called before steps are run.
+    """
+
+    def __init__(self, project: Project, executor: Executor, prepare: Callable[[], None]) -> None:
         self._project = project
         self._executor = executor
+        self._prepare = prepare
 
     @property
     def retries(self) -> RetryMode:
@@ -78,6 +83,10 @@ class Recorded(Executor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[DagsterEvent]:
         """Execute the plan as the other executor does."""
+        if not _steps(self._project, execution_plan):
+            yield from self._executor.execute(plan_context, execution_plan)
+            return
+        self._prepare()
         run = _Run(self._project, plan_context.dagster_run, execution_plan, plan_context.log)
         status = "passed"
         try:
@@ -106,12 +115,11 @@ class Recorded(Executor):
         Raises:
             ProjectError: naming each variable that is not set.
         """
-        ops = {parse_step_key(key).op for key in plan.step_keys_to_execute}
         given: dict[str, Any] = run.run_config.get("ops") or {}  # type: ignore[assignment]
         request = RunRequest(
             run.job_name,
             split_key(run.tags.get(PARTITION_NAME_TAG, ""))[0],
-            tuple(name for name in self._project.registered if op_name(name) in ops),
+            tuple(_steps(self._project, plan)),
             {
                 name: (given.get(op_name(name)) or {}).get("config") or {}
                 for name in self._project.registered
@@ -178,10 +186,15 @@ class _Run:
             )
 
 
+def _steps(project: Project, plan: ExecutionPlan) -> dict[str, StepSpec]:
+    """The steps of the project that a run executes."""
+    ops = {parse_step_key(key).op for key in plan.step_keys_to_execute}
+    return {name: step for name, step in project.registered.items() if op_name(name) in ops}
+
+
 def _record(project: Project, run: DagsterRun, plan: ExecutionPlan) -> RunRecord:
     experiment, partition = split_key(run.tags.get(PARTITION_NAME_TAG, ""))
-    ops = {parse_step_key(key).op for key in plan.step_keys_to_execute}
-    steps = {name: step for name, step in project.registered.items() if op_name(name) in ops}
+    steps = _steps(project, plan)
     return RunRecord(
         run_id=run.run_id,
         project=project.catalog.project,

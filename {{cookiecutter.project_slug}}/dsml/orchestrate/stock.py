@@ -35,7 +35,7 @@ from dsml.contract.project import Project, find_root
 from dsml.contract.selection import steps_of
 from dsml.contract.spec import Function, StepSpec, read_spec, step_name
 from dsml.orchestrate.config import config_schema, op_name
-from dsml.orchestrate.executors import executor
+from dsml.orchestrate.executors import executor_of
 from dsml.orchestrate.partitions import pipeline_config
 from dsml.step.stock import NOTEBOOK_TAG
 
@@ -101,7 +101,7 @@ def stock_job(project: Project, pipeline: Pipeline) -> JobDefinition:
         )
         return graph.to_job(
             config=pipeline_config(project, pipeline, steps),
-            executor_def=executor(project, _executor(pipeline), pipeline.workers),
+            executor_def=executor_of(project, _executor(pipeline), pipeline.workers),
             resource_defs={_NOTEBOOK_MANAGER: ConfigurableLocalOutputNotebookIOManager()},
         )
 
