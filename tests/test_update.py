@@ -32,11 +32,13 @@ SINCE = [
     (".dagster/dagster.yaml", "No invitation", "No invitations"),
     ("tests/test_project.py", "The project holds together", "This project holds together"),
     ("dsml/contract/problem.py", "how to mend it.", "how to repair it."),
+    ("docs/sensors.md", "# ", "# All on "),
     ("catalog.yml", "What this project runs", "What the project runs"),
     ("{{cookiecutter.package_name}}/__init__.py", '"""', '"""Old: '),
 ]
 ADDED_SINCE = "dsml/orchestrate/preview.py"
 REMOVED_SINCE = "dsml/contract/forgotten.py"
+EDITED, REMOVED = "dsml/contract/figures.py", "docs/sensors.md"  # by users, in their project
 # States of this repository before there were versions: the message of the commit, and an example.
 MILESTONES = {
     "before config_schema": ("ci: make demo and make test on a bare machine", "digits"),
@@ -159,9 +161,11 @@ def updated(outdated, tmp_path_factory):
     project = tmp_path_factory.mktemp("my projects") / outdated.name
     shutil.copytree(outdated, project)
     work_in(project)
+    edit(project / EDITED, '"""', '"""Ours: ')
+    (project / REMOVED).unlink()
     commit(project, "mine")
     run_in(project)
-    update(project)
+    update(project, "--checkout", PRESENT)
     return project
 
 
@@ -240,7 +244,7 @@ def test_only_what_the_template_changed_is_changed(updated):
     of_the_template = {
         name
         for name, _, _ in SINCE
-        if name.split("/")[0] not in ("catalog.yml", "{{cookiecutter.package_name}}")
+        if name.split("/")[0] not in ("catalog.yml", "docs", "{{cookiecutter.package_name}}")
     }
     assert changed == {
         **dict.fromkeys(of_the_template, "M"),
@@ -251,11 +255,12 @@ def test_only_what_the_template_changed_is_changed(updated):
     }
 
 
-def test_the_runtime_is_the_present_one(updated):
-    for file in (PROJECT_FOLDER / "dsml").rglob("*.py"):
-        assert text_of(updated, file.relative_to(PROJECT_FOLDER)) == text_of(file)
+def test_the_runtime_is_the_present_one_and_what_users_edited_in_it_is_kept_and_known(updated):
+    modules = [file.relative_to(PROJECT_FOLDER) for file in PROJECT_FOLDER.glob("dsml/**/*.py")]
+    other = [name for name in modules if text_of(updated, name) != text_of(PROJECT_FOLDER, name)]
+    assert other == [Path(EDITED)]
     assert not (updated / REMOVED_SINCE).exists()
-    assert edits(updated) == {}
+    assert edits(updated) == {EDITED: "changed"}
 
 
 def test_what_the_template_changed_elsewhere_is_there(updated):
@@ -281,6 +286,7 @@ def test_the_updated_project_passes_its_own_tests_of_the_contract(updated):
 
 
 def test_a_second_update_finds_nothing_to_do(updated):
+    assert json.loads(text_of(updated, ".cruft.json"))["checkout"] == PRESENT
     assert "up to date" in run_command("cruft", "check", cwd=updated).stdout
 
 
@@ -335,7 +341,7 @@ def do_what_the_changelog_says(project):
 
 
 def blocks(project):
-    """The blocks of commands of the page, by their first word but git's and make's name."""
+    """The blocks of commands of the page."""
     page = text_of(project, "docs", "updating.md")
     return re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
@@ -346,7 +352,7 @@ def block(project, beginning):
 
 
 def do(project, commands):
-    """Run commands as they stand in the page, until one fails; return what they printed."""
+    """Run commands as a user would who copies them, until one fails; what they printed."""
     return run_command("sh", "-ec", commands, cwd=project).stdout
 
 
@@ -366,7 +372,9 @@ def test_every_block_of_commands_of_the_page_is_run_here(empty):
     ]
 
 
-def test_a_conflict_is_found_decided_and_taken_back_by_the_commands_of_the_page(disagreeing):
+def test_a_conflict_is_found_decided_taken_back_and_passed_over_by_the_commands_of_the_page(
+    disagreeing,
+):
     project = disagreeing
     assert "UU Makefile\n" in do(project, block(project, "git status"))
     assert do(project, block(project, "git diff")) == "Makefile\n"
@@ -379,6 +387,8 @@ def test_a_conflict_is_found_decided_and_taken_back_by_the_commands_of_the_page(
     do(project, block(project, "git reset"))
     assert git(project, "status", "--porcelain") == ""
     assert not (project / ADDED_SINCE).exists()
+    update(project, "--skip-update")
+    assert git(project, "status", "--porcelain") == " M .cruft.json\n"
 
 
 def test_a_file_that_is_skipped_stays_and_the_rest_is_committed_as_the_page_says(disagreeing):
