@@ -19,6 +19,7 @@ from benchmarks import (
     publishing,
     readme,
     saving,
+    scale,
     tracking,
     ui,
     workers,
@@ -39,6 +40,9 @@ ALL: dict[str, Callable[[], Result]] = {
     "save": saving.measure,
     "publish": publishing.measure,
     "ui": ui.measure,
+    "history": scale.history,
+    "steps": scale.wide,
+    "instances": scale.fanned_out,
 }
 COMMANDS: Mapping[str, Callable[[], None]] = {
     "profile": profile.into_readme,

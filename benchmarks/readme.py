@@ -1,4 +1,4 @@
-"""What commands write into this folder's README: the results, and the profile of a run."""
+"""What commands write into this folder's README, and into a project's page on scale."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 from benchmarks import report
+from benchmarks.projects import TEMPLATE
+from benchmarks.scale import USES
 
 README = Path(__file__).with_name("README.md")
+SCALE = TEMPLATE / "docs" / "scale.md"
 
 
 def write_results() -> None:
-    """Put the results in `build/bench/` into the README."""
+    """Put the results in `build/bench/` into the README, those on scale into their page, too."""
     found = json.loads((report.FOLDER / report.RESULTS).read_bytes())
     results = {entry["name"]: report.result_of(entry) for entry in found["results"]}
     told = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
@@ -20,6 +23,9 @@ def write_results() -> None:
     order = [name for name in report.ORDER if name in results]
     tables = [f"#{report.markdown(results[name])}" for name in order]
     put("results", "\n\n".join([head, *tables]))
+    for name in USES:
+        if name in results:
+            put(name, report.table(results[name]), SCALE)
 
 
 def put(name: str, text: str, file: Path | None = None) -> None:

@@ -29,6 +29,9 @@ ORDER = (
     "save",
     "publish",
     "ui",
+    "history",
+    "steps",
+    "instances",
 )
 
 
@@ -100,11 +103,15 @@ def _memory() -> int:
 
 def markdown(result: Result) -> str:
     """A result as a table, with a line on each limit below it."""
+    told = [str(each) for each in (*result.notes, *result.limits)]
+    return "\n\n".join([f"## {result.title}", table(result), *told])
+
+
+def table(result: Result) -> str:
+    """The rows of a result, alone."""
     head = list(result.rows[0])
-    lines = [f"## {result.title}", "", _line(head), _line(["---"] * len(head))]
+    lines = [_line(head), _line(["---"] * len(head))]
     lines += [_line([str(row[key]) for key in head]) for row in result.rows]
-    for told in (*result.notes, *result.limits):
-        lines += ["", str(told)]
     return "\n".join(lines)
 
 

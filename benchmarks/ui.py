@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
@@ -61,32 +61,42 @@ def measure(rounds: int = ROUNDS) -> Result:
 
 
 def _until_it_answers(root: Path, arguments: list[str]) -> Callable[[], float]:
-    path = os.pathsep.join([str(root), str(TEMPLATE)])
-    env = {"PYTHONPATH": path, "DAGSTER_HOME": str(root / ".dagster")}
-    command = Command([], root, env)
-
     def start() -> float:
-        port = _free_port()
-        listen = ["--host", "127.0.0.1", "--port", str(port)]
         started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dagster", "dev", *arguments, *listen],
-            cwd=root,
-            env=command.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            while not _answers(f"http://127.0.0.1:{port}/"):
-                if process.poll() is not None or time.perf_counter() - started > _PATIENCE:
-                    raise RuntimeError(f"dagster dev doesn't answer in {root.name}")
-                time.sleep(_POLL)
+        with serving(root, arguments):
             return time.perf_counter() - started
-        finally:
-            _end(process)
 
     return start
+
+
+@contextlib.contextmanager
+def serving(root: Path, arguments: Sequence[str] = ()) -> Iterator[str]:
+    """The UI of a project, once its first page is answered; gives its address.
+
+    Raises:
+        RuntimeError: it doesn't answer.
+    """
+    path = os.pathsep.join([str(root), str(TEMPLATE)])
+    env = {"PYTHONPATH": path, "DAGSTER_HOME": str(root / ".dagster")}
+    port = _free_port()
+    listen = ["--host", "127.0.0.1", "--port", str(port)]
+    address, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + _PATIENCE
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dagster", "dev", *arguments, *listen],
+        cwd=root,
+        env=Command([], root, env).environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while not _answers(address):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"dagster dev doesn't answer in {root.name}")
+            time.sleep(_POLL)
+        yield address
+    finally:
+        _end(process)
 
 
 def _free_port() -> int:

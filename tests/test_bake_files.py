@@ -51,6 +51,7 @@ PAGES = (
     "resuming",
     "retention",
     "retries",
+    "scale",
     "schedules",
     "security",
     "sensors",

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import getpass
+import itertools
 import json
 import platform
 import sys
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
+from dagster import AssetKey, DagsterInstance
 
 from benchmarks import __main__ as command
 from benchmarks import (
+    browser,
     check_scale,
     contenders,
+    copies,
     generation,
     idle,
     loading,
@@ -20,18 +26,26 @@ from benchmarks import (
     memory,
     profile,
     profile_run,
+    projects,
     publishing,
     readme,
     report,
     saving,
+    scale,
     timing,
     tracking,
     ui,
     workers,
+    written,
 )
 from benchmarks.contenders import Job
 from benchmarks.report import Limit, Result
+from dsml.contract.catalog import read_catalog
 from dsml.contract.register import check_project
+from dsml.evidence.site.build import build
+from dsml.orchestrate.history import list_runs, step_status
+from dsml.store import Store
+from dsml.store.runs import has_attempts, noted, read_run, run_ids
 
 ROWS = [{"notebooks": 10, "median s": 0.5}]
 
@@ -239,6 +253,94 @@ def test_a_profile_tells_where_the_time_of_a_notebook_goes():
         assert notebook[part] > 0, part
     assert run["Dagster imported"] > 0
     assert min(run.values()) >= 0
+
+
+# --- scale ----------------------------------------------------------------------------------------
+
+
+def test_what_shows_the_same_may_take_no_longer_and_what_shows_all_in_proportion(tmp_path):
+    sizes = {1: tmp_path / "1", 10: tmp_path / "10", 100: tmp_path / "100"}
+    uses = [
+        scale.Use("as before", lambda _: 2.0, 3),
+        scale.Use("slower", lambda root: 1.0 + int(root.name) / 100, 3),
+        scale.Use("in proportion", lambda root: 1.0 + int(root.name) / 100, 3, shows_all=True),
+        scale.Use("squared", lambda root: 1.0 + int(root.name) ** 2 / 100, 3, shows_all=True),
+    ]
+    result = scale.compared("x", "X", sizes, uses, 1)
+    told = {row["what"]: row["times the expected"] for row in result.rows}
+    assert told == {"as before": 1, "slower": 1.98, "in proportion": 1, "squared": 8.49}
+    assert [limit.what for limit in result.limits if not limit.kept] == [
+        "slower, times the expected",
+        "squared, s at the largest",
+        "squared, times the expected",
+    ]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_written_down_again_is_a_run_to_the_store_the_site_and_dagster(tmp_path):
+    root = projects.write_project(tmp_path / "project", {"a.b": projects.Step("print(1)")})
+    env = {"PYTHONPATH": str(root), "DAGSTER_HOME": str(root / ".dagster")}
+    timing.Command([sys.executable, "-m", "dsml", "run"], root, env).spend()
+    added = copies.multiply(root, 3)
+    store = Store.open(root, read_catalog(root, []))
+    (original,) = set(run_ids(store)) - set(added)
+    runs = [read_run(store, run_id) for run_id in (*added, original)]
+    begun = [datetime.fromisoformat(run.started) for run in runs]
+    assert [b - a for a, b in itertools.pairwise(begun)] == [timedelta(minutes=1)] * 3
+    with DagsterInstance.from_config(env["DAGSTER_HOME"]) as instance:
+        listed = list_runs(instance, 9)
+        (event,) = instance.fetch_materializations(AssetKey(["a", "b"]), limit=1).records
+        assert step_status(instance, added[-1], ["a.b"]) == {"a.b": "success"}
+    assert [run.run_id for run in listed] == [*reversed(added), original]
+    assert [run.started for run in reversed(listed[:3])] == pytest.approx(
+        [listed[3].started - 60 * n for n in (3, 2, 1)]
+    )
+    assert event.run_id == added[-1]
+    told = []
+    assert build(store, "x", tmp_path / "site", told.append).written == 4
+    assert told == []
+
+
+@pytest.mark.slow
+def test_what_is_written_down_as_published_a_run_finds_unchanged(tmp_path):
+    steps = {**scale._chains(11), **scale._mapped(3)}
+    root = projects.write_project(tmp_path / "project", steps)
+    written.publish_all(root)
+    env = {"PYTHONPATH": str(root), "DAGSTER_HOME": str(root / ".dagster")}
+    timing.Command([sys.executable, "-m", "dsml", "run"], root, env).spend()
+    store = Store.open(root, read_catalog(root, []))
+    runs = {run.run_id: run for run_id in run_ids(store) if (run := read_run(store, run_id))}
+    ((run_id, run),) = runs.items()  # what is published without a run has no record of one
+    assert (run.status, has_attempts(store, run_id)) == ("passed", False)
+    assert len(noted(store, run_id)) == 11 + 3 + 1
+
+
+def test_a_page_is_loaded_when_its_last_question_is_answered():
+    def told(method, number, timestamp, url=""):
+        about = {"requestId": str(number), "timestamp": timestamp, "request": {"url": url}}
+        return {
+            "message": json.dumps({"message": {"method": f"Network.{method}", "params": about}})
+        }
+
+    page = [
+        told("requestWillBeSent", 1, 10.0, "http://x/"),
+        told("requestWillBeSent", 2, 11.0, "http://x/graphql?op=A"),
+        told("requestWillBeSent", 3, 11.5, "http://x/never-finished.js"),
+    ]
+    answers = [page, [], [told("loadingFinished", 2, 12.5), told("loadingFinished", 1, 13.0)]]
+    log = iter(answers)
+    driver = SimpleNamespace(get_log=lambda _: next(log, []), current_url="http://x/")
+    assert browser._Questions(driver).seconds() == 2.5
+
+
+def test_the_page_on_scale_has_every_use_with_its_bound():
+    text = readme.SCALE.read_text(encoding="utf-8")
+    for name, uses in scale.USES.items():
+        told = text.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0]
+        rows = [line.split(" | ") for line in told.splitlines() if line.startswith("| ")][2:]
+        assert [(row[0][2:], float(row[-2])) for row in rows] == [
+            (use.what, use.at_most) for use in uses
+        ]
 
 
 # --- the README -----------------------------------------------------------------------------------

@@ -80,8 +80,8 @@ def find_run(instance: DagsterInstance, name: str, command: str = "dsml show") -
         ProjectError: there is none, or more than one.
     """
     exact = [_summary(record) for record in instance.get_run_records(RunsFilter(run_ids=[name]))]
-    runs = exact or list_runs(instance, _LOOKED_AT)
-    found = runs[:1] if exact or name == LATEST else [r for r in runs if r.run_id.startswith(name)]
+    runs = exact or list_runs(instance, 1 if name == LATEST else _LOOKED_AT)
+    found = runs if exact or name == LATEST else [r for r in runs if r.run_id.startswith(name)]
     if len(found) == 1:
         return found[0]
     what = f"there is no run '{name}'" if not found else f"'{name}' begins {len(found)} runs"

@@ -28,7 +28,8 @@ from dsml.store import Store
 from dsml.store.runs import RUN_FILE, RUNNING, run_ids, run_path
 
 RUNS, ASSETS = "runs", "assets"
-_KEPT_EVERY = 5.0  # seconds after which what has been written is written down
+_KEPT_EVERY = 5.0  # seconds after which what has been written is written down, ...
+_SHARE = 20  # ... and so many times what that takes, which grows with the number of runs
 Say = Callable[[str], object]
 
 
@@ -66,7 +67,7 @@ class _Build:
         self._state = State(version="", source="")
         self._assets = ""
         self._built = Built()
-        self._kept_at = time.monotonic()
+        self._next = time.monotonic() + _KEPT_EVERY
 
     def run(self, *, everything: bool) -> Built:
         self._open()
@@ -148,9 +149,11 @@ class _Build:
         self._state.entries[run_id] = Entry(
             stamp, _is_final(records), sorted(run.linked), sorted(run.unlinked), row_of(run)
         )
-        if time.monotonic() > self._kept_at + _KEPT_EVERY:
+        begun = time.monotonic()
+        if begun > self._next:
             self._state.keep(self._site)
-            self._kept_at = time.monotonic()
+            ended = time.monotonic()
+            self._next = ended + max(_KEPT_EVERY, _SHARE * (ended - begun))
 
 
 def _is_final(records: Records) -> bool:
