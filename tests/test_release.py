@@ -121,9 +121,10 @@ def test_preparing_makes_a_version_of_what_is_unreleased(repository):
 @pytest.mark.parametrize(
     ("version", "more", "what"),
     [
-        ("0.2", "- More.", "0.2\n  is no version"),
-        ("0.1.0", "- More.", "0.1.0\n  is not above 0.1.0, the newest version"),
-        ("0.0.9", "- More.", "0.0.9\n  is not above 0.1.0"),
+        ("0.2", "- More.", "version '0.2'\n  is no version"),
+        ("", "- More.", "version ''\n  is no version"),
+        ("0.1.0", "- More.", "version '0.1.0'\n  is not above 0.1.0, the newest version"),
+        ("0.0.9", "- More.", "version '0.0.9'\n  is not above 0.1.0"),
         ("0.2.0", "", "[Unreleased] is empty\n  say what a user notices"),
     ],
 )

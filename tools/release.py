@@ -128,7 +128,7 @@ def check(tag: str, root: Path = REPOSITORY) -> Section:
     """
     version = tag.removeprefix("v")
     if version == tag or not _VERSION.fullmatch(version):
-        raise ReleaseError(Fault(tag, "is no tag of a release", "write: v1.2.0"))
+        raise ReleaseError(Fault(f"tag {tag!r}", "is no tag of a release", "write: v1.2.0"))
     changelog = (root / CHANGELOG).read_text(encoding="utf-8")
     told = list(faults(changelog))
     unreleased, *released = sections(changelog)
@@ -152,7 +152,9 @@ def prepare(version: str, root: Path = REPOSITORY) -> None:
         ReleaseError: it is no version, it is not above the newest, or there is nothing to release.
     """
     if not _VERSION.fullmatch(version):
-        raise ReleaseError(Fault(version, "is no version", "write three numbers: 1.2.0"))
+        raise ReleaseError(
+            Fault(f"version {version!r}", "is no version", "write three numbers: 1.2.0")
+        )
     file = root / CHANGELOG
     changelog = file.read_text(encoding="utf-8")
     told = list(faults(changelog))
@@ -161,7 +163,7 @@ def prepare(version: str, root: Path = REPOSITORY) -> None:
         told.append(unreleased.fault("is empty", "say what a user notices"))
     if released and _number(version) <= _number(released[0].name):
         what = f"is not above {released[0].name}, the newest version"
-        told.append(Fault(version, what, "take the next number"))
+        told.append(Fault(f"version {version!r}", what, "take the next number"))
     if told:
         raise ReleaseError(*told)
     there, today = f"## [{UNRELEASED}]", datetime.now(UTC).date().isoformat()
