@@ -127,7 +127,7 @@ def test_every_command_that_serves_listens_on_this_machine_alone(dashboard):
     assert "dev --host 127.0.0.1 --port '3000'" in commands_of(makefile, "dagit")
     assert "jupyter lab stages --ServerApp.ip=127.0.0.1" in commands_of(makefile, "notebook")
     explained = re.findall(r"^([a-z-]+):.*## .*\[.*\bport=", makefile.read_text(), re.MULTILINE)
-    assert set(explained) == {"dagit", "mlflow", "serve", "dashboard"}
+    assert set(explained) == {"dagit", "notebook", "mlflow", "serve", "dashboard"}
 
 
 def test_the_commands_of_dsml_that_serve_do_so_too():

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from dagster import DagsterRun, DagsterRunStatus
 
-from dsml.orchestrate.process import fail_gone_runs, process_tag
+from dsml.orchestrate.process import PROCESS_TAG, fail_gone_runs, process_tag
 from dsml.store import Manifest
 
 from .projects import (
@@ -103,7 +103,7 @@ def test_a_run_whose_process_is_gone_has_failed(failed):
     root, report = failed
     with instance_of(root) as instance:
         run = instance.get_run_by_id(report["run_id"])
-        tags = {**run.tags, "dsml/process": f"{os.uname().nodename}:999999999:1.00"}
+        tags = {**run.tags, PROCESS_TAG: f"{os.uname().nodename}:999999999:1.00"}
         dead = instance.add_run(
             run._replace(run_id="dead-run", status=DagsterRunStatus.STARTED, tags=tags)
         )
@@ -299,7 +299,7 @@ def test_instances_that_had_not_begun_are_run_where_the_ui_carries_on_a_run(canc
 
 def test_a_run_of_the_ui_that_does_a_killed_one_again_is_not_taken_for_it(root):
     write_project(root, {"a.b": Step()})
-    tags = {"dsml/process": f"{os.uname().nodename}:999999999:1.00"}
+    tags = {PROCESS_TAG: f"{os.uname().nodename}:999999999:1.00"}
     started = DagsterRunStatus.STARTED
     with instance_of(root) as instance:
         instance.add_run(DagsterRun("all", "killed", status=started, tags=tags))

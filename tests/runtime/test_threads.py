@@ -23,6 +23,7 @@ from dagster import (
     success_hook,
 )
 
+from dsml.orchestrate.process import PROCESS_TAG
 from dsml.orchestrate.threads import thread_executor
 
 from .projects import Step, instance_of, manifests_of, start, write_project
@@ -153,7 +154,7 @@ def test_steps_of_one_pool_wait_for_each_other(instance):
 
 
 def test_a_place_that_a_killed_run_holds_is_freed_while_another_waits_for_it(instance):
-    tags = {"dsml/process": f"{platform.node()}:999999999:1.00"}
+    tags = {PROCESS_TAG: f"{platform.node()}:999999999:1.00"}
     instance.add_run(DagsterRun("pooled", "killed", status=DagsterRunStatus.STARTED, tags=tags))
     instance.event_log_storage.set_concurrency_slots("scarce", 1)
     instance.event_log_storage.claim_concurrency_slot("scarce", "killed", "one")

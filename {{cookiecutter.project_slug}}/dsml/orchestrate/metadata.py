@@ -50,14 +50,15 @@ def evidence(context: StepContext, store: Store, address: StepRun, number: int) 
         name: str(store.attempt_path(address, number, name))
         for name in (NOTEBOOK_FILE, HTML_FILE, LOG_FILE)
     }
-    found: Metadata = {
+    found: Metadata = {}
+    if store.is_local:  # the web server reads notebooks from its own disk only
+        found[EXECUTED_NOTEBOOK] = MetadataValue.url(viewer(context, kept[NOTEBOOK_FILE]))
+    # the first can be opened; of the others the UI shows paths
+    return found | {
         "notebook": MetadataValue.notebook(kept[NOTEBOOK_FILE]),
         "HTML": MetadataValue.path(kept[HTML_FILE]),
         "log": MetadataValue.path(kept[LOG_FILE]),
     }
-    if store.is_local:  # the web server reads notebooks from its own disk only
-        found[EXECUTED_NOTEBOOK] = MetadataValue.url(viewer(context, kept[NOTEBOOK_FILE]))
-    return found
 
 
 def viewer(context: StepContext, notebook: str) -> str:

@@ -6,7 +6,7 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
 from dsml.step import process
 
-PROCESS_TAG = "dsml/process"  # its value is host:pid:start
+PROCESS_TAG = ".dagster/dsml_process"  # host:pid:start; the UI shows no tag that begins so
 _UNDER_WAY = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 _LOOKED_AT = 50  # runs under way, the newest first
 
