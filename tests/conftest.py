@@ -187,6 +187,12 @@ def deployed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(template, tmp_path_factory.mktemp("deployed"), {"deploy": "compose"})
 
 
+@pytest.fixture(scope="session")
+def clustered(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default project for a Kubernetes cluster, shared like `digits`."""
+    return make(template, tmp_path_factory.mktemp("clustered"), {"deploy": "kubernetes"})
+
+
 @pytest.fixture
 def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
     """Copy a shared project into this test's folder, which has a space in its name."""

@@ -136,7 +136,7 @@ INVALID = [
             "pipelines: {a-b: {}}",
             "pipelines: {1a: {}}",
             "pipelines: {class: {}}",
-            "pipelines: {a: {executor: dask}}",
+            "pipelines: {a: {executor: slurm}}",
             "pipelines: {a: {executor: }}",
             "pipelines: {a: {engine: papermill}}",
             "pipelines: {a: {workers: 0}}",

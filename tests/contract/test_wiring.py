@@ -81,6 +81,7 @@ def test_all_that_op_parameters_may_say_may_be_said_here(wire):
           timeout: 60
           cache: false
           pool: licence
+          needs: {cpu: 2}
           tags: {team: a}
         """
     )
@@ -88,6 +89,7 @@ def test_all_that_op_parameters_may_say_may_be_said_here(wire):
     assert made.messages == ""
     assert (a.description, a.map, a.retries.delay) == ("Makes two numbers.", {"n": (1, 2)}, 1)
     assert (a.timeout, a.cache, a.pool, a.tags) == (60, False, "licence", {"team": "a"})
+    assert a.needs.cpu == 2
     assert str(a.where("retries")) == "catalog.yml, line 10"
 
 

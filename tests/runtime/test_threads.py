@@ -7,12 +7,15 @@ import os
 import platform
 import time
 from collections import Counter
+from functools import partial
+from pathlib import Path
 
 import pytest
 from dagster import (
     DagsterEventType,
     DagsterRun,
     DagsterRunStatus,
+    ExecutorDefinition,
     Failure,
     RetryPolicy,
     execute_job,
@@ -23,14 +26,16 @@ from dagster import (
     success_hook,
 )
 
+from dsml.orchestrate.executors import config_schema, make_executor
 from dsml.orchestrate.process import PROCESS_TAG
-from dsml.orchestrate.threads import thread_executor
 
 from .projects import Step, instance_of, manifests_of, start, write_project
 
 HOOKS_CALLED: list[str] = []
 ATTEMPTS: Counter[str] = Counter()
-TWO = thread_executor(2)
+TWO = ExecutorDefinition(
+    "threads", config_schema("threads", 2), executor_creation_fn=partial(make_executor, Path())
+)
 
 
 @success_hook

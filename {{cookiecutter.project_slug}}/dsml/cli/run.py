@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dsml.cli import cli, project_root
+from dsml.contract.executors import EXECUTORS, executor_name
 from dsml.contract.project import Project, load_project
 from dsml.contract.request import RunRequest, is_each, resolve_requests
 from dsml.evidence.tracker import tracker_of
@@ -35,6 +36,7 @@ _SETTING = "STAGE.NOTEBOOK.PARAM=VALUE"
     "--select", multiple=True, metavar="SEL", help="Steps or stages: train.fit+, +report."
 )
 @click.option("--workers", type=click.IntRange(min=1), help="How many steps run at once.")
+@click.option("--executor", type=click.Choice(EXECUTORS), help="How steps are run.")
 @click.option("--force", is_flag=True, help="Run unchanged steps, too.")
 @click.option("--from-failure", metavar="RUN", help="Carry on a run that failed: an id, or latest.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document at the end.")
@@ -46,6 +48,7 @@ def run(
     settings: tuple[str, ...],
     select: tuple[str, ...],
     workers: int | None,
+    executor: str | None,
     force: bool,
     from_failure: str | None,
     as_json: bool,
@@ -56,9 +59,9 @@ def run(
     tracker_of(project.root, project.catalog)
     named = project.catalog.pipelines.get(pipeline or project.catalog.default_pipeline)
     if named is not None:
-        warm_up(project, named.executor)
+        warm_up(project, executor or executor_name(project.catalog, named))
     if from_failure is not None:
-        if any((pipeline, experiment, partition, settings, select, workers, force)):
+        if any((pipeline, experiment, partition, settings, select, workers, executor, force)):
             raise click.UsageError("--from-failure goes with --json alone: the run says the rest")
         leave(0 if _carry_on(project, from_failure, as_json=as_json) else 1)
     requests = resolve_requests(
@@ -69,6 +72,7 @@ def run(
         settings=settings,
         selection=select,
         workers=workers,
+        executor=executor,
     )
     run_all = _run_each if is_each(project, experiment) else _run_one
     leave(0 if run_all(project, requests, force=force, as_json=as_json) else 1)

@@ -15,6 +15,7 @@ import yaml
 
 from dsml.contract.cells import Json
 from dsml.contract.declared import Keys, Reader, key, keys_of
+from dsml.contract.executors import EXECUTORS
 from dsml.contract.models import Model, read_model
 from dsml.contract.names import is_identifier, to_identifier
 from dsml.contract.partitions import Partitions
@@ -36,7 +37,6 @@ from dsml.contract.yaml_lines import YamlDocument, load_yaml
 CATALOG_FILE = "catalog.yml"
 DEFAULT_PATTERN = "{experiment}/{stage}/{notebook}/{run_id}/{file}"
 PLACEHOLDERS = ("experiment", "stage", "notebook", "run_id", "file", "partition")
-EXECUTORS = ("threads", "multiprocess", "in_process")
 ENGINES = ("pipes", "dagstermill")
 
 # The keys at the top of the file, and what each is for. `catalog.schema.json` is made from these
@@ -111,6 +111,9 @@ class Environment:
         schema={"type": "string", "pattern": f"^{SIZE}$"},
         default=DEFAULT_CACHE,
     )
+    executor: str = key(
+        "How steps are run in it, whatever their pipeline says.", choices=EXECUTORS, default=""
+    )
 
     @property
     def cache_bytes(self) -> int:
@@ -128,8 +131,8 @@ class Pipeline:
         'Stages, steps, or Dagster\'s selection syntax; "*" is all of them.', default=("*",)
     )
     executor: str = key(
-        "How steps are run: in threads of the run's process, each in a process of its own, or one "
-        "after the other.",
+        "How steps are run: in threads of the run's process, each in a process of its own, one "
+        "after the other, or by the workers of Dask, Ray or Kubernetes.",
         choices=EXECUTORS,
         default=EXECUTORS[0],
     )
@@ -339,7 +342,15 @@ class _Reader:
         if "mlflow" in value and isinstance(value["mlflow"], str) and not mlflow.strip():
             fix = "write a folder, such as mlflow: .mlflow, or an address; or leave the key out"
             self._problem((*keys, "mlflow"), "names no MLflow", fix, "no-mlflow")
-        return Environment(name, storage, self._resources(keys, value), mlflow.strip(), cache)
+        executor = self._read.one_of(keys, value, "executor", EXECUTORS)
+        return Environment(
+            name,
+            storage,
+            self._resources(keys, value),
+            mlflow.strip(),
+            cache,
+            executor if "executor" in value else "",
+        )
 
     def _experiment(self, name: str, value: dict[str, Any]) -> Experiment:
         keys = ("experiments", name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from dsml.contract.catalog import Catalog
+from dsml.contract.catalog import Catalog, Pipeline
+from dsml.contract.executors import REMOTE, STOCK
 from dsml.contract.problem import Problem, Where
 from dsml.contract.selection import steps_of
 from dsml.contract.spec import StepSpec
 
-STOCK = "dagstermill"
 _FIX = "take it out, or use the engine pipes"
 _UNKNOWN = {  # key → what dagstermill lacks
     "map": "maps no notebooks",
@@ -21,10 +21,23 @@ _UNKNOWN = {  # key → what dagstermill lacks
 def engine_problems(catalog: Catalog, steps: Mapping[str, StepSpec]) -> Iterator[Problem]:
     """What the steps of pipelines with the engine dagstermill ask for in vain."""
     stock = [p for p in catalog.pipelines.values() if p.engine == STOCK]
+    for pipeline in stock:
+        yield from _elsewhere(catalog, pipeline)
     names = {name for pipeline in stock for name in steps_of(pipeline, steps)}
     for name in sorted(names):
         yield from stock_problems(steps[name])
         yield from _asked_in_vain(steps[name])
+
+
+def _elsewhere(catalog: Catalog, pipeline: Pipeline) -> Iterator[Problem]:
+    """That a pipeline asks for other machines."""
+    if pipeline.executor in REMOTE:
+        keys = ("pipelines", pipeline.name, "executor")
+        what = (
+            f"{'.'.join(keys)}: {STOCK} runs on this machine only, and not on {pipeline.executor}"
+        )
+        fix = "write executor: multiprocess, or use the engine pipes"
+        yield Problem(catalog.where(*keys), what, fix, "engine")
 
 
 def stock_problems(step: StepSpec) -> Iterator[Problem]:

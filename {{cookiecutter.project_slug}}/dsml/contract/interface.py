@@ -16,6 +16,7 @@ from dsml.contract.checks import Check, read_checks
 from dsml.contract.declared import Keys, Reader, Report
 from dsml.contract.fanout import read_map
 from dsml.contract.names import is_artefact_path, is_identifier, to_identifier
+from dsml.contract.needs import Needs, read_needs
 from dsml.contract.parameters import Parameter
 from dsml.contract.policies import Retries, read_retries, read_timeout
 from dsml.contract.problem import suggest
@@ -36,7 +37,8 @@ class Interface:
     written. ``map`` holds the values of the parameters for which it is run once each, or the
     artefact that lists them. ``retries`` and ``timeout`` (seconds) are None where the catalog's
     defaults hold. ``checks`` maps outs to what they have to hold. ``pool`` is Dagster's limit for
-    something scarce. ``report`` says that the executed notebook is a report for readers.
+    something scarce, ``needs`` what it takes of a machine. ``report`` says that the executed
+    notebook is a report for readers.
     """
 
     description: str = ""
@@ -50,6 +52,7 @@ class Interface:
     cache: bool | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
     pool: str = ""
+    needs: Needs = field(default_factory=Needs)
     tags: Mapping[str, str] = field(default_factory=dict)
     report: bool = False
 
@@ -79,6 +82,7 @@ def read_interface(report: Report, declared: Mapping[str, Json]) -> Interface:
         cache=read.flag((), declared, "cache"),
         checks=read_checks(read, declared, outs),
         pool=read.text((), declared, "pool"),
+        needs=read_needs(read, declared),
         tags=reader.names("tags", declared.get("tags", {}), identifiers=False),
         report=bool(read.flag((), declared, "report", default=False)),
     )

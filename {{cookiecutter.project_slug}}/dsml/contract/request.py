@@ -9,6 +9,7 @@ from typing import Any
 
 from dsml.contract.catalog import CATALOG_FILE, Pipeline, unknown
 from dsml.contract.cells import Json
+from dsml.contract.executors import executors_for
 from dsml.contract.graph import order
 from dsml.contract.parameters import value_problem
 from dsml.contract.partitions import join_key
@@ -39,6 +40,7 @@ class RunRequest:
     other: tuple[str, ...] = ()
     workers: int | None = None
     partition: str | None = None
+    executor: str | None = None
 
     @property
     def key(self) -> str:
@@ -127,6 +129,7 @@ def resolve_request(
     settings: Sequence[str] = (),
     selection: Sequence[str] = (),
     workers: int | None = None,
+    executor: str | None = None,
 ) -> RunRequest:
     """Check what was asked for on the command line, and fill in what was left out.
 
@@ -147,6 +150,7 @@ def resolve_request(
     of_pipeline = catalog.pipelines.get(pipeline, Pipeline(pipeline))
     if pipeline in catalog.pipelines:
         partition = resolve_partition(of_pipeline, partition, COMMAND, problems)
+        _check_executor(of_pipeline, executor, problems)
     inside = of_pipeline.select
     tokens = [token for text in selection for token in split(text)]
     steps = _steps(project, of_pipeline, tokens, problems)
@@ -173,6 +177,7 @@ def resolve_request(
         _others(inside, tokens),
         workers,
         partition,
+        executor,
     )
 
 
@@ -221,6 +226,13 @@ def resolve_partition(
         fix = partitions.advice(key or "", now)
         problems.append(Problem(where, what, fix, "unknown-partition"))
     return found
+
+
+def _check_executor(pipeline: Pipeline, name: str | None, problems: list[Problem]) -> None:
+    able = executors_for(pipeline)
+    if name is not None and name not in able:
+        what = f"--executor {name}: the engine {pipeline.engine} runs no steps so"
+        problems.append(Problem(COMMAND, what, f"choose {' or '.join(able)}", "unknown-executor"))
 
 
 def _how_to_select(project: Project, pipeline: Pipeline, tokens: Sequence[str]) -> str:

@@ -40,6 +40,7 @@ KEYS = (
     "cache",
     "checks",
     "pool",
+    "needs",
     "tags",
     "report",
     CONFIG_SCHEMA,

@@ -13,11 +13,11 @@ from dsml.contract.problem import suggest
 SCHEME = "://"
 # Bytes of copies of remote artefacts that stay on this machine, where the catalog doesn't say.
 DEFAULT_CACHE = "10 GB"
-SIZE = r"\d+(\.\d+)? ?(kB|MB|GB|TB)"
+SIZE = r"\d+(\.\d+)? ?(kB|MB|GB|TB|Ki|Mi|Gi|Ti)"
 CREDENTIALS = "leave it out: credentials come from the environment or the cloud's own chain"
 
 _FORM = "write a folder, or an address such as s3://bucket/prefix"
-_UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_POWERS = {name: power for power, name in enumerate("KMGT", 1)}
 Finding = tuple[str, str, str]  # what is wrong, how to mend it, its kind
 
 
@@ -122,4 +122,6 @@ def bytes_of(size: str) -> int | None:
     """The bytes of a size such as ``10 GB``, None where it is none."""
     if not re.fullmatch(SIZE, size, re.ASCII):
         return None
-    return int(float(size[:-2]) * _UNITS[size[-2:]])
+    number, unit = size[:-2], size[-2:]
+    base = 1024 if unit.endswith("i") else 1000
+    return int(float(number) * base ** _POWERS[unit[0].upper()])

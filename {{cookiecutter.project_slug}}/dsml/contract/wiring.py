@@ -16,6 +16,7 @@ from dsml.contract.cells import Json, is_json
 from dsml.contract.declared import Keys, Reader, Report
 from dsml.contract.interface import Interface, parts_of, read_interface
 from dsml.contract.names import IDENTIFIER, is_identifier, to_identifier
+from dsml.contract.needs import NEEDS_SCHEMA
 from dsml.contract.pair import is_text_notebook
 from dsml.contract.parameters import NO_JSON, Parameter, value_problem
 from dsml.contract.percent import SUFFIX
@@ -309,6 +310,7 @@ _KEYS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ),
     "checks": ("What has to hold of its outs.", _OBJECT),
     "pool": ("The name of Dagster's limit for something scarce.", {"type": ["string", "null"]}),
+    "needs": ("What it needs of a machine: {cpu: 2, memory: 4 GB, gpu: 1}.", NEEDS_SCHEMA),
     "tags": ("Tags for Dagster.", _TEXTS),
 }
 STEPS_SCHEMA: Mapping[str, Any] = {

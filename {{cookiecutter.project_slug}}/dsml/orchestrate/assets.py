@@ -27,6 +27,7 @@ from dsml.contract.spec import StepSpec
 from dsml.orchestrate.config import config_schema, op_name
 from dsml.orchestrate.data_checks import check_specs
 from dsml.orchestrate.keys import EXECUTED, artefact_key, output_assets, step_key
+from dsml.orchestrate.needs import op_tags
 from dsml.orchestrate.partitions import dependency
 from dsml.orchestrate.policies import retry_policy
 
@@ -62,7 +63,7 @@ def step_assets(
         check_specs=check_specs(step, partitions),
         partitions_def=partitions,
         config_schema=config_schema(step),
-        op_tags=dict(step.tags),
+        op_tags=op_tags(step),
         retry_policy=retry_policy(project.retries(step)),
         pool=step.pool or None,
     )(materialise)

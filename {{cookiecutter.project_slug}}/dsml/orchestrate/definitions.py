@@ -10,7 +10,8 @@ from dagster import AssetDep, AssetsDefinition, Definitions, JobDefinition
 from dagster._core.definitions.assets.definition.asset_dep import CoercibleToAssetDep
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from dsml.contract.catalog import EXECUTORS, Pipeline
+from dsml.contract.catalog import Pipeline
+from dsml.contract.executors import executor_name
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
 from dsml.contract.project import Project, load_project
 from dsml.contract.spec import StepSpec
@@ -69,10 +70,11 @@ def _definitions(
 ) -> Definitions:
     _check_steps(project, after)
     assets = [_assets(project, step, after) for step in project.registered.values()]
+    # of what is materialised outside of all pipelines
+    by_itself = executor_name(project.catalog, Pipeline("all"))
     return Definitions(
         assets=assets,
-        # of what is materialised by itself
-        executor=executor_of(project, EXECUTORS[0], None) if executor else None,
+        executor=executor_of(project, by_itself, None) if executor else None,
         jobs=[_job(project, p, assets) for p in project.catalog.pipelines.values()],
         schedules=pipeline_schedules(project),
         sensors=[*pipeline_sensors(project), failure_sensor(project, host)],

@@ -1,82 +1,158 @@
-"""How the steps of a run are started: in the run's own process, or each in a worker process."""
+"""How the steps of a run are executed: where they are, and how many at once."""
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import multiprocessing
+import os
 import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from dagster import (
+    Enum,
+    EnumValue,
     Executor,
     ExecutorDefinition,
     Field,
     InitExecutorContext,
     Int,
     Noneable,
-    in_process_executor,
-    multiprocess_executor,
+    Permissive,
+    String,
+    multiple_process_executor_requirements,
 )
+from dagster._core.definitions.executor_definition import ExecutorRequirement
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.executor.multiprocess import MultiprocessExecutor
 
+from dsml.contract.catalog import CATALOG_FILE
+from dsml.contract.executors import EXECUTORS, REMOTE
+from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.contract.project import Project
-from dsml.orchestrate.threads import thread_executor
+from dsml.orchestrate.threads import ThreadExecutor
 from dsml.orchestrate.warm import warm_up
 
 # What a worker needs, imported once in the process that all workers are forked from.
 PRELOADED = ["dsml.orchestrate.preload"]
 # 104 bytes for a socket on macOS, the shortest limit there is, less what multiprocessing appends.
 _LONGEST_TEMPORARY = 104 - len("/pymp-12345678/listener-12345678") - 1
+_IN_PROCESS = ("threads", "in_process")  # the others need what another process can load
 
 
-def executor_of(project: Project, name: str, workers: int | None) -> ExecutorDefinition:
+def executor_of(
+    project: Project, name: str, workers: int | None, able: Sequence[str] = EXECUTORS
+) -> ExecutorDefinition:
     """The executor of a pipeline; ``workers`` limits how many steps run at once.
 
-    A run may set another limit: ``execution: {config: {max_concurrent: 1}}``. What it executes
-    leaves a record and a trace.
+    A run may choose another of those that are ``able``, and another limit:
+    ``execution: {config: {executor: dask, max_concurrent: 1}}``. What it executes leaves a record
+    and a trace.
     """
-    plain = _executor(name, workers)
 
     def create(init: InitExecutorContext) -> Executor:
         from dsml.orchestrate.recorded import Recorded  # only a run needs it
 
-        make = plain.executor_creation_fn
-        if make is None:
-            raise ValueError(f"the executor {plain.name} cannot be made")
-        return Recorded(project, make(init), lambda: warm_up(project, name))
+        chosen = str(init.executor_config["executor"])
+        return Recorded(
+            project, make_executor(project.root, init), lambda: warm_up(project, chosen)
+        )
 
     return ExecutorDefinition(
-        name=plain.name,
-        config_schema=plain.config_schema,  # type: ignore[arg-type]  # it takes what it gives
-        requirements=plain.get_requirements,
+        name=name,
+        config_schema=config_schema(name, workers, able),
+        requirements=_requirements,
         executor_creation_fn=create,
-        description=plain.description,
     )
 
 
-def _executor(name: str, workers: int | None) -> ExecutorDefinition:
-    if name == "in_process":
-        return in_process_executor
-    if name == "threads":
-        return thread_executor(workers)
-    schema = {
+def check_executor(name: str) -> None:
+    """Look whether the package is there that an executor needs.
+
+    Raises:
+        ProjectError: it is not, with the extra that it comes with.
+    """
+    package = REMOTE.get(name)
+    if package is not None and importlib.util.find_spec(package.name) is None:
+        what = f"executor: {name} needs the package {package.name}"
+        fix = f'install it: uv sync --extra {package.extra}, or pip install -e ".[{package.extra}]"'
+        raise ProjectError([Problem(Where(CATALOG_FILE), what, fix, "no-package")])
+
+
+def config_schema(
+    name: str, workers: int | None, able: Sequence[str] = EXECUTORS
+) -> dict[str, Field]:
+    """What a run may say of how it is executed; ``name`` and ``workers`` are the defaults."""
+    is_stock = "" if tuple(able) == EXECUTORS else "Stock"
+    names = Enum(f"{is_stock}Executor", [EnumValue(each) for each in able])
+    return {
+        "executor": Field(
+            names, default_value=name, is_required=False, description="how steps are executed"
+        ),
         "max_concurrent": Field(
             Noneable(Int),
             default_value=workers,
             is_required=False,
-            description="how many steps run at once; null means one for each core",
-        )
+            description="how many steps run at once; null means one for each core, or as many as "
+            "a cluster takes",
+        ),
+        "address": Field(
+            String,
+            is_required=False,
+            description="of a cluster of Dask or Ray; else that of DASK_SCHEDULER_ADDRESS or "
+            "RAY_ADDRESS, else one is started for the run",
+        ),
+        "k8s": Field(
+            Permissive(),
+            is_required=False,
+            description="what dagster-k8s takes: job_namespace, job_image, step_k8s_config, ...",
+        ),
     }
 
-    def configured(config: dict[str, int | None]) -> dict[str, object]:
-        return {
-            **({"max_concurrent": config["max_concurrent"]} if config["max_concurrent"] else {}),
-            "start_method": _start_method(),
-        }
 
-    return multiprocess_executor.configured(configured, name="multiprocess", config_schema=schema)
+def _requirements(config: Mapping[str, object]) -> Sequence[ExecutorRequirement]:
+    is_here = config["executor"] in _IN_PROCESS
+    return [] if is_here else multiple_process_executor_requirements()
 
 
-def _start_method() -> dict[str, object]:
+def make_executor(root: Path, init: InitExecutorContext) -> Executor:
+    """The executor that a run's configuration names.
+
+    Raises:
+        ProjectError: a package is missing, or no cluster answers.
+    """
+    config: Mapping[str, Any] = init.executor_config
+    name, given = config["executor"], config["max_concurrent"]
+    workers = given if given and given > 0 else None
+    check_executor(name)
+    if name == "threads":
+        return ThreadExecutor(workers or os.cpu_count() or 1)
+    if name == "in_process":
+        return InProcessExecutor(RetryMode.ENABLED)
+    if name == "multiprocess":
+        return MultiprocessExecutor(RetryMode.ENABLED, workers, **_start_method())
+    if name == "k8s":
+        from dsml.orchestrate.remote.k8s import k8s_executor
+
+        return k8s_executor(init, config.get("k8s") or {}, workers)
+    return _of_cluster(root, name, config.get("address"), workers)
+
+
+def _of_cluster(root: Path, name: str, address: str | None, workers: int | None) -> Executor:
+    from dsml.orchestrate.remote.dask import connect_dask
+    from dsml.orchestrate.remote.executor import RemoteExecutor
+    from dsml.orchestrate.remote.ray import connect_ray
+
+    connect = connect_dask if name == "dask" else connect_ray
+    return RemoteExecutor(root, functools.partial(connect, address, workers), workers)
+
+
+def _start_method() -> dict[str, Any]:
     # the forkserver listens on a socket in the temporary folder, whose path has to be short
     is_short = len(tempfile.gettempdir()) <= _LONGEST_TEMPORARY
     if is_short and "forkserver" in multiprocessing.get_all_start_methods():
-        return {"forkserver": {"preload_modules": PRELOADED}}
-    return {"spawn": {}}
+        return {"start_method": "forkserver", "explicit_forkserver_preload": PRELOADED}
+    return {"start_method": "spawn"}

@@ -44,6 +44,7 @@ from dsml.orchestrate.assets import kind_of, source_metadata
 from dsml.orchestrate.config import COLLECT, PLAN, RUN, config_schema, op_name, parse_step_key
 from dsml.orchestrate.data_checks import check_outputs, check_specs
 from dsml.orchestrate.keys import EXECUTED, output_assets, output_name
+from dsml.orchestrate.needs import op_tags
 from dsml.orchestrate.policies import retry_policy
 
 _START, _DONE, _RESULT = "start", "done", "result"
@@ -168,7 +169,7 @@ def _run_op(project: Project, step: StepSpec) -> OpDefinition:
         out=Out(Nothing),
         retry_policy=retry_policy(project.retries(step)),
         pool=step.pool or None,
-        tags=dict(step.tags),
+        tags=op_tags(step),
     )
     def run(context: OpExecutionContext) -> Iterator[Output[None] | AssetCheckEvaluation]:
         from dsml.orchestrate.mapped import run_instance

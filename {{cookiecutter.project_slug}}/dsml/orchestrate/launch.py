@@ -20,11 +20,13 @@ from dagster._core.events import EngineEventData
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.execution.plan.objects import StepFailureData
 
+from dsml.contract.executors import executor_name
 from dsml.contract.lock import locked
 from dsml.contract.problem import ProjectError
 from dsml.contract.project import Project
 from dsml.contract.request import RunRequest, missing_secrets
 from dsml.orchestrate.config import op_name
+from dsml.orchestrate.executors import check_executor
 from dsml.orchestrate.logs import console_in_file
 from dsml.orchestrate.origin import job_origin
 from dsml.orchestrate.partitions import definition
@@ -57,17 +59,20 @@ def create_run(
     """Record the run, so that the UI shows it; nothing is executed yet.
 
     Raises:
-        ProjectError: a secret that a step needs is not in the environment.
+        ProjectError: a secret that a step needs is not in the environment, or the package that
+            the executor needs is not installed.
     """
     problems = missing_secrets(project, request, os.environ)
     if problems:
         raise ProjectError(problems)
+    pipeline = project.catalog.pipelines[request.pipeline]
+    check_executor(request.executor or executor_name(project.catalog, pipeline))
     fail_gone_runs(instance)
     job = reconstructable_job(project.root, request.pipeline)
     selection = _selection(project, request, job)
     return instance.create_run_for_job(
         job_def=job.get_subset(**selection).get_definition(),
-        run_config=_run_config(project, request),
+        run_config=_run_config(request),
         tags={**tags_of(project, request), **process_tag(), **(tags or {})},
         job_code_origin=job.get_python_origin(),
         remote_job_origin=job_origin(request.pipeline),
@@ -154,11 +159,12 @@ def _selection(project: Project, request: RunRequest, job: ReconstructableJob) -
     return {"asset_selection": frozenset(asset_keys(steps[name] for name in request.steps))}
 
 
-def _run_config(project: Project, request: RunRequest) -> dict[str, Any]:
+def _run_config(request: RunRequest) -> dict[str, Any]:
     config: dict[str, Any] = {}
     if request.values:
         config["ops"] = {op_name(step): {"config": v} for step, v in request.values.items()}
-    pipeline = project.catalog.pipelines[request.pipeline]
-    if request.workers is not None and pipeline.executor != "in_process":
-        config["execution"] = {"config": {"max_concurrent": request.workers}}
+    asked = {"executor": request.executor, "max_concurrent": request.workers}
+    execution = {name: value for name, value in asked.items() if value is not None}
+    if execution:
+        config["execution"] = {"config": execution}
     return config

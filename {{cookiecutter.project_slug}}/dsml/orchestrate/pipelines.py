@@ -8,6 +8,7 @@ from dagster import AssetKey, AssetsDefinition, AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from dsml.contract.catalog import Pipeline
+from dsml.contract.executors import executor_name
 from dsml.contract.problem import Problem, ProjectError
 from dsml.contract.project import Project
 from dsml.contract.selection import is_plain, steps_of
@@ -37,7 +38,9 @@ def pipeline_job(
         selection=selection,
         config=pipeline_config(project, pipeline, chosen),
         description=pipeline.description or None,
-        executor_def=executor_of(project, pipeline.executor, pipeline.workers),
+        executor_def=executor_of(
+            project, executor_name(project.catalog, pipeline), pipeline.workers
+        ),
     )
 
 

@@ -27,6 +27,7 @@ from dagster import (
 from dsml.contract.catalog import Pipeline
 from dsml.contract.cells import read_notebook
 from dsml.contract.engines import stock_problems
+from dsml.contract.executors import executor_name, executors_for
 from dsml.contract.modules import Modules
 from dsml.contract.pair import is_text_notebook
 from dsml.contract.percent import SUFFIX
@@ -101,14 +102,14 @@ def stock_job(project: Project, pipeline: Pipeline) -> JobDefinition:
         )
         return graph.to_job(
             config=pipeline_config(project, pipeline, steps),
-            executor_def=executor_of(project, _executor(pipeline), pipeline.workers),
+            executor_def=executor_of(
+                project,
+                executor_name(project.catalog, pipeline),
+                pipeline.workers,
+                executors_for(pipeline),
+            ),
             resource_defs={_NOTEBOOK_MANAGER: ConfigurableLocalOutputNotebookIOManager()},
         )
-
-
-def _executor(pipeline: Pipeline) -> str:
-    """Dagstermill starts its kernels as if it had the process for itself: it gets one."""
-    return "multiprocess" if pipeline.executor == "threads" else pipeline.executor
 
 
 def _op(root: Path, step: StepSpec) -> OpDefinition:

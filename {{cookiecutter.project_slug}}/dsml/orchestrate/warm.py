@@ -180,9 +180,10 @@ _WARM: list[WarmProcess] = []
 def warm_up(project: Project, executor: str) -> None:
     """Start the process that this one's kernels are forked from, where there are such kernels.
 
-    Under ``multiprocess`` each kernel has a worker of its own that starts it.
+    Under the other executors each kernel has a process of its own that starts it.
     """
-    if sys.platform == "linux" and executor != "multiprocess" and not _WARM:
+    is_here = executor in ("threads", "in_process")
+    if sys.platform == "linux" and is_here and not _WARM:
         _WARM.append(WarmProcess(environment_of(project.root), project.catalog.preload))
 
 

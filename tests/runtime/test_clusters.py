@@ -1,0 +1,247 @@
+"""Steps by workers of Dask and Ray on this machine: the same artefacts, also if one is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from conftest import run_command
+from distributed import LocalCluster
+
+from dsml.orchestrate.remote.ray import ALONE
+
+from .projects import (
+    PROJECT_FOLDER,
+    Step,
+    broken_artefacts,
+    instance_of,
+    kill_group,
+    last_run,
+    leftovers,
+    manifests_of,
+    start,
+    wait_until,
+    write_project,
+)
+
+pytestmark = pytest.mark.slow
+
+CLUSTERS = ["dask", "ray"]
+X = {"x": "x.json"}
+# The first time it has the worker killed that it runs on, and would then go on for ever.
+LOSES_ITS_WORKER = """
+import json, os, signal, time
+from pathlib import Path
+import psutil
+lost = Path("lost.json")
+if not lost.exists():
+    step, host, worker, *above = psutil.Process().parents()
+    cluster = next(each for each in above if "python" in each.name())
+    listening = [
+        c.laddr.ip
+        for each in [cluster, *cluster.children(recursive=True)]
+        for c in each.net_connections("tcp")
+        if c.status == "LISTEN"
+    ]
+    known = {"kernel": os.getpid(), "worker": worker.cmdline()[:5], "listening": listening}
+    lost.write_text(json.dumps(known))
+    os.kill(worker.pid, signal.SIGKILL)
+    time.sleep(300)
+context.save("x", 1)
+"""
+FLAKY = """
+if context.retry_number < 1:
+    raise ValueError("not yet")
+context.save("x", 2)
+"""
+MAPPED = "context.save('x', n)"
+END = "context.save('x', sum(context.load('all').values()))"
+PYTHON = '''"""Adds."""
+
+
+def step_fn(x, y, *, more: int = 1):
+    return {"z": x + y + more}
+'''
+
+
+# Ray's workers start for each run, which takes them long: all tests share the cluster.
+RAY = """
+import ray
+from dsml.orchestrate.remote.ray import connect_ray
+with connect_ray(None, 2):
+    print(ray.get_runtime_context().gcs_address, flush=True)
+    input()
+"""
+
+
+@pytest.fixture(scope="module")
+def address_of():
+    """The variables that name a cluster of this machine with two workers, by the kind of cluster.
+
+    A worker of Dask has a graphics processor to give away.
+    """
+    started = contextlib.ExitStack()
+    made = {}
+
+    def address(kind):
+        if kind not in made:
+            made[kind] = {"dask": dask_cluster, "ray": ray_cluster}[kind](started)
+        return made[kind]
+
+    with started:
+        yield address
+
+
+def dask_cluster(started):
+    cluster = started.enter_context(
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=2,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            resources={"GPU": 1},
+            silence_logs="CRITICAL",
+        )
+    )
+    return {"DASK_SCHEDULER_ADDRESS": cluster.scheduler_address}
+
+
+def ray_cluster(started):
+    process = subprocess.Popen(
+        [sys.executable, "-c", RAY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT_FOLDER)},
+    )
+    started.callback(process.communicate, "\n", timeout=60)
+    address = process.stdout.readline().strip()
+    assert address, "no cluster of Ray has been started"
+    return {"RAY_ADDRESS": address, **ALONE}
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """A project with what a pipeline may have, and what its steps publish when threads run it."""
+    root = tmp_path_factory.mktemp("clusters") / "a project"
+    steps = {
+        "a.lost": Step(LOSES_ITS_WORKER, outs=X),
+        "a.flaky": Step(FLAKY, outs=X, declared={"retries": 1, "needs": {"cpu": 2}}),
+        "a.list": Step("context.save('x', [3, 4])", outs=X),
+        "b.mapped": Step(
+            MAPPED, parameters="n: int = 1", outs=X, declared={"map": {"n": "a.list.x"}}
+        ),
+        "b.end": Step(END, ins={"all": "b.mapped.x"}, outs=X),
+    }
+    ins = {"x": "a.lost.x", "y": "a.flaky.x"}
+    wired = {"sum": {"run": "stages/a/add.py", "ins": ins, "outs": ["z.json"]}}
+    (root / "stages" / "a").mkdir(parents=True)
+    (root / "stages" / "a" / "add.py").write_text(PYTHON)
+    write_project(root, steps, pipelines={"all": {"select": "*", "steps": wired}})
+    (root / "stages" / "a" / "lost.json").touch()
+    run(root, "threads")
+    return root, published(root)
+
+
+def run(root, executor, *arguments, **environment):
+    command = (sys.executable, "-m", "dsml", "run", "--executor", executor, "--json", "--force")
+    done = run_command(*command, *arguments, cwd=root, **environment)
+    return json.loads(done.stdout)
+
+
+def published(root):
+    """The sha256 of every artefact of the newest run of each step."""
+    return {
+        f"{name}.{out}": output.sha256
+        for name, manifest in manifests_of(root).items()
+        for out, output in manifest.outputs.items()
+    }
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_a_worker_that_is_killed_in_a_step_costs_nothing_but_time(chain, address_of, cluster):
+    root, expected = chain
+    # a run starts a cluster of Dask by itself, where none is named
+    address = {} if cluster == "dask" else address_of(cluster)
+    lost = root / "stages" / "a" / "lost.json"
+    lost.unlink()
+    document = run(root, cluster, "--workers", "2", **address)
+    known = json.loads(lost.read_text())
+    assert cluster in " ".join(known["worker"])
+    assert not psutil.pid_exists(known["kernel"])
+    assert document["status"] == "success"
+    assert published(root) == expected
+    broken = broken_artefacts(root / "artefacts")
+    assert all("/b/mapped/" in file for file in broken), broken  # that is a folder, and no file
+    assert not leftovers(root / "artefacts")
+    told = logged(root)
+    assert "The worker that executed a__lost is gone; it is executed again" in told
+    assert [each["number"] for each in attempts(root, "a.flaky")] == [1, 2]
+    assert [each["number"] for each in attempts(root, "a.lost")] == [1]
+    assert {address.removeprefix("::ffff:") for address in known["listening"]} == {"127.0.0.1"}
+
+
+def logged(root):
+    """The messages of the newest run."""
+    found = last_run(root)
+    assert found is not None
+    with instance_of(root) as instance:
+        events = [entry.dagster_event for entry in instance.all_logs(found.run_id)]
+    return "\n".join(event.message or "" for event in events if event is not None)
+
+
+def attempts(root, step):
+    """The records of the attempts at a step in the newest run."""
+    run_id = manifests_of(root)[step].run_id
+    files = root.glob(
+        f"artefacts/baseline/{step.replace('.', '/')}/{run_id}/attempts/*/attempt.json"
+    )
+    return sorted((json.loads(file.read_text()) for file in files), key=lambda each: each["number"])
+
+
+SLEEP = """
+import os, time
+from pathlib import Path
+print("before", flush=True)
+Path("part").write_text(str(os.getpid()))
+Path("part").rename("begun")
+time.sleep(120)
+"""
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_a_run_that_is_cancelled_ends_its_steps_and_keeps_what_they_had(
+    root, address_of, cluster, record_property
+):
+    write_project(root, {"a.sleeps": Step(SLEEP, outs=X), "b.waits": Step(after=["a.sleeps"])})
+    begun = root / "stages" / "a" / "begun"
+    process = start(root, "run", "--executor", cluster, "--json", **address_of(cluster))
+    try:
+        wait_until(lambda: begun.exists() or process.poll() is not None, 240)
+    except AssertionError:
+        kill_group(process)
+        raise
+    assert begun.exists(), process.communicate()
+    kernel = int(begun.read_text())
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: not psutil.pid_exists(kernel))
+    record_property(
+        f"{cluster}: the kernel is gone after Ctrl-C", f"{time.monotonic() - began:.1f} s"
+    )
+    out, err = process.communicate(timeout=60)
+    assert json.loads(out)["status"] == "canceled", err
+    (record,) = [json.loads(f.read_text()) for f in root.rglob("attempts/1/attempt.json")]
+    assert record["status"] == "cancelled"
+    (notebook,) = root.glob("artefacts/baseline/a/sleeps/*/attempts/1/*.ipynb")
+    assert "before" in notebook.read_text()
+    (trace,) = root.glob("artefacts/.runs/*/trace.json")
+    assert "cancelled" in trace.read_text()

@@ -1,0 +1,52 @@
+"""What a step needs of the machine that it runs on: processors, memory, graphics processors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dsml.contract.declared import Reader, key, keys_of
+from dsml.contract.storage import SIZE, bytes_of
+
+
+@dataclass(frozen=True)
+class Needs:
+    """``cpu`` in cores, which may be a part of one; ``memory`` in bytes. None: nothing is said."""
+
+    cpu: float | None = key("How many cores: 2, or 0.5.", default=None)
+    memory: int | None = key("How much memory: 4 GB, or 4 Gi.", default=None)
+    gpu: int | None = key("How many graphics processors.", default=None)
+
+    def __bool__(self) -> bool:
+        """Whether anything is said."""
+        return any(value is not None for value in (self.cpu, self.memory, self.gpu))
+
+
+_VALUES: Mapping[str, Mapping[str, Any]] = {
+    "cpu": {"type": "number", "exclusiveMinimum": 0},
+    "memory": {"type": "string", "pattern": f"^{SIZE}$"},
+    "gpu": {"type": "integer", "minimum": 0},
+}
+NEEDS_SCHEMA: Mapping[str, Any] = {
+    "type": ["object", "null"],
+    "properties": {
+        name: {"description": about, **_VALUES[name]} for name, about in keys_of(Needs).items()
+    },
+    "additionalProperties": False,
+}
+
+
+def read_needs(reader: Reader, declared: Mapping[str, Any]) -> Needs:
+    """What stands under ``needs``."""
+    keys = ("needs",)
+    given = reader.mapping(keys, declared.get("needs"))
+    reader.known(keys, given, keys_of(Needs))
+    cpu = reader.number(keys, given, "cpu", what="number of cores, such as 2", positive=True)
+    gpu = reader.whole(keys, given, "gpu", what="number of graphics processors")
+    text = reader.text(keys, given, "memory")
+    memory = bytes_of(text) or None
+    if memory is None and text:
+        fix = 'write a number and a unit: "4 GB", "500 MB", "4 Gi"'
+        reader.report((*keys, "memory"), f"{text!r} is no size", fix, "no-size")
+    return Needs(cpu, memory, gpu)
