@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,8 @@ from dsml.orchestrate.remote.worker import Request, on_ray
 VARIABLE = "RAY_ADDRESS"  # Ray's own
 _LOST = 3  # how often a step is executed again whose worker is lost
 _LOCAL = "local"
-_STARTS = 3  # it gives itself half a minute, which is not enough on a machine with much to do
+_START_TIMEOUT = 300.0  # seconds
+_TICK = 0.1  # seconds between two looks
 # Of a cluster that is started here: it listens on 127.0.0.1 alone, as Ray has it by itself where a
 # cluster is of one machine at all times, and tells its makers nothing.
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -55,17 +57,38 @@ def connect_ray(address: str | None, workers: int | None) -> Iterator[Cluster]:
 def _begin(address: str, options: dict[str, Any]) -> None:
     import ray
 
-    left = _STARTS if address == _LOCAL else 1
-    while True:
-        left -= 1
-        try:
+    try:
+        with _patience():
             ray.init(address, **options)
-        except Exception as error:  # plain ones are among them
-            ray.shutdown()
-            if not left:
-                raise ProjectError([_problem(address, error)]) from None
-        else:
-            return
+    except Exception as error:  # plain ones are among them
+        raise ProjectError([_problem(address, error)]) from None
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Have Ray wait longer for the processes that it starts than the half minute that it has fixed.
+
+    It is not enough on a machine with much to do, on which each of them takes 20 seconds to import.
+    """
+    from ray._private import services
+
+    look = services.get_node
+
+    def wait(*arguments: Any) -> Any:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while True:
+            try:
+                return look(*arguments)
+            except RuntimeError:  # it is not there yet
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_TICK)
+
+    services.get_node = wait
+    try:
+        yield
+    finally:
+        services.get_node = look
 
 
 def _problem(address: str, error: Exception) -> Problem:
