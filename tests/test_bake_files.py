@@ -40,6 +40,7 @@ PAGES = (
     "concurrency",
     "dagster",
     "doctor",
+    "executors",
     "experiments",
     "fan_out",
     "logging",

@@ -73,9 +73,9 @@ def step_fn(x, y, *, more: int = 1):
 
 # Ray's workers start for each run, which takes them long: all tests share the cluster.
 RAY = """
-import ray
 from dsml.orchestrate.remote.ray import connect_ray
 with connect_ray(None, 2):
+    import ray
     print(ray.get_runtime_context().gcs_address, flush=True)
     input()
 """

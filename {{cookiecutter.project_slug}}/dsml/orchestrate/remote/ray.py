@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from dsml.contract.needs import Needs
@@ -19,6 +21,12 @@ _LOST = 3  # how often a step is executed again whose worker is lost
 _LOCAL = "local"
 _START_TIMEOUT = 300.0  # seconds
 _TICK = 0.1  # seconds between two looks
+_PORTS = (
+    "dashboard_agent_listen_port",
+    "metrics_agent_port",
+    "metrics_export_port",
+    "runtime_env_agent_port",
+)
 # Of a cluster that is started here: it listens on 127.0.0.1 alone, as Ray has it by itself where a
 # cluster is of one machine at all times, and tells its makers nothing.
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -58,7 +66,7 @@ def _begin(address: str, options: dict[str, Any]) -> None:
     import ray
 
     try:
-        with _patience():
+        with _patience() if address == _LOCAL else nullcontext():
             ray.init(address, **options)
     except Exception as error:  # plain ones are among them
         raise ProjectError([_problem(address, error)]) from None
@@ -66,29 +74,39 @@ def _begin(address: str, options: dict[str, Any]) -> None:
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Have Ray wait longer for the processes that it starts than the half minute that it has fixed.
+    """Have Ray wait for the processes that it starts, and have them listen on 127.0.0.1 alone.
 
-    It is not enough on a machine with much to do, on which each of them takes 20 seconds to import.
+    It gives them half a minute, and 15 seconds to tell the ports that they have chosen themselves:
+    on a machine with much to do that is not enough. There are no options for either.
     """
-    from ray._private import services
+    from ray._private import parameter, ray_constants, services
 
-    look = services.get_node
-
-    def wait(*arguments: Any) -> Any:
-        deadline = time.monotonic() + _START_TIMEOUT
-        while True:
-            try:
-                return look(*arguments)
-            except RuntimeError:  # it is not there yet
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_TICK)
-
-    services.get_node = wait
+    saved = ray_constants.ENABLE_RAY_CLUSTER, parameter.RayParams, services.get_node
+    ray_constants.ENABLE_RAY_CLUSTER = False  # where it was imported before
+    parameter.RayParams = partial(saved[1], **{name: _free_port() for name in _PORTS})
+    services.get_node = partial(_wait_for_node, saved[2])
     try:
         yield
     finally:
-        services.get_node = look
+        ray_constants.ENABLE_RAY_CLUSTER, parameter.RayParams, services.get_node = saved
+
+
+def _wait_for_node(look: Callable[..., Any], *arguments: Any) -> Any:
+    deadline = time.monotonic() + _START_TIMEOUT
+    while True:
+        try:
+            return look(*arguments)
+        except RuntimeError:  # it is not there yet
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_TICK)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 def _problem(address: str, error: Exception) -> Problem:
