@@ -24,7 +24,6 @@ _TICK = 0.1  # seconds between two looks
 _PORTS = (
     "dashboard_agent_listen_port",
     "metrics_agent_port",
-    "metrics_export_port",
     "runtime_env_agent_port",
 )
 # Of a cluster that is started here: it listens on 127.0.0.1 alone, as Ray has it by itself where a
@@ -47,7 +46,7 @@ def connect_ray(address: str | None, workers: int | None) -> Iterator[Cluster]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address == _LOCAL:
         options |= {"num_cpus": count, "include_dashboard": False}
-        options |= {"_node_ip_address": "127.0.0.1"}
+        options |= {"_node_ip_address": "127.0.0.1", "_metrics_export_port": _free_port()}
     with _environment(ALONE if address == _LOCAL else {}):
         import ray
 
