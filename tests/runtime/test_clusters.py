@@ -217,7 +217,7 @@ time.sleep(120)
 """
 
 
-@pytest.mark.parametrize("cluster", CLUSTERS)
+@pytest.mark.parametrize("cluster", ["dask"])
 def test_a_run_that_is_cancelled_ends_its_steps_and_keeps_what_they_had(
     root, address_of, cluster, record_property
 ):

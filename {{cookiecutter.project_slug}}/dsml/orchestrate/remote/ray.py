@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from dsml.contract.needs import Needs
@@ -19,13 +16,7 @@ from dsml.orchestrate.remote.worker import Request, on_ray
 VARIABLE = "RAY_ADDRESS"  # Ray's own
 _LOST = 3  # how often a step is executed again whose worker is lost
 _LOCAL = "local"
-_START_TIMEOUT = 300.0  # seconds
-_TICK = 0.1  # seconds between two looks
-_PORTS = (
-    "dashboard_agent_listen_port",
-    "metrics_agent_port",
-    "runtime_env_agent_port",
-)
+_STARTS = 3  # Ray gives its processes 15 seconds; under load that is not always enough
 # Of a cluster that is started here: it listens on 127.0.0.1 alone, as Ray has it by itself where a
 # cluster is of one machine at all times, and tells its makers nothing.
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -46,7 +37,7 @@ def connect_ray(address: str | None, workers: int | None) -> Iterator[Cluster]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address == _LOCAL:
         options |= {"num_cpus": count, "include_dashboard": False}
-        options |= {"_node_ip_address": "127.0.0.1", "_metrics_export_port": _free_port()}
+        options |= {"_node_ip_address": "127.0.0.1"}
     with _environment(ALONE if address == _LOCAL else {}):
         import ray
 
@@ -63,49 +54,21 @@ def connect_ray(address: str | None, workers: int | None) -> Iterator[Cluster]:
 
 def _begin(address: str, options: dict[str, Any]) -> None:
     import ray
+    from ray._private import ray_constants
 
-    try:
-        with _patience() if address == _LOCAL else nullcontext():
-            ray.init(address, **options)
-    except Exception as error:  # plain ones are among them
-        raise ProjectError([_problem(address, error)]) from None
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    """Have Ray wait for the processes that it starts, and have them listen on 127.0.0.1 alone.
-
-    It gives them half a minute, and 15 seconds to tell the ports that they have chosen themselves:
-    on a machine with much to do that is not enough. There are no options for either.
-    """
-    from ray._private import parameter, ray_constants, services
-
-    saved = ray_constants.ENABLE_RAY_CLUSTER, parameter.RayParams, services.get_node
-    ray_constants.ENABLE_RAY_CLUSTER = False  # where it was imported before
-    parameter.RayParams = partial(saved[1], **{name: _free_port() for name in _PORTS})
-    services.get_node = partial(_wait_for_node, saved[2])
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER, parameter.RayParams, services.get_node = saved
-
-
-def _wait_for_node(look: Callable[..., Any], *arguments: Any) -> Any:
-    deadline = time.monotonic() + _START_TIMEOUT
+    if address == _LOCAL:
+        ray_constants.ENABLE_RAY_CLUSTER = False  # where it was imported before
+    left = _STARTS if address == _LOCAL else 1
     while True:
+        left -= 1
         try:
-            return look(*arguments)
-        except RuntimeError:  # it is not there yet
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_TICK)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+            ray.init(address, **options)
+        except Exception as error:  # plain ones are among them
+            ray.shutdown()
+            if not left:
+                raise ProjectError([_problem(address, error)]) from None
+        else:
+            return
 
 
 def _problem(address: str, error: Exception) -> Problem:
