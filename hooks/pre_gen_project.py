@@ -53,7 +53,8 @@ OWN_NAMES = frozenset(
 # fmt: off
 DEPENDENCIES = frozenset({
     "adlfs", "gcsfs", "s3fs", "check_jsonschema", "detect_secrets", "pip_audit", "zizmor",
-    "click", "dagster", "dagster_pipes", "dagster_shared", "dagster_webserver", "dagstermill",
+    "click", "dagster", "dagster_dg_cli", "dagster_dg_core", "dagster_pipes", "dagster_shared",
+    "dagster_webserver", "dagstermill",
     "fsspec", "ipykernel", "ipython", "jinja2", "joblib", "jupyter", "jupyter_client", "jupyterlab",
     "jupytext", "matplotlib", "mlflow", "mypy", "nbclient", "nbconvert", "nbformat", "nbmake",
     "nbstripout", "notebook", "numpy", "packaging", "opentelemetry", "opentelemetry_sdk", "pandas",

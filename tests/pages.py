@@ -5,12 +5,15 @@ The tests look at what they get to see; `tools/screenshots.py` takes pictures of
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from conftest import graphql
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -19,14 +22,18 @@ from selenium.webdriver.support.ui import WebDriverWait
 TIMEOUT = 120  # seconds for a page to show what it loads, on a machine that has other things to do
 _NEWEST = "{ runsOrError(limit: 1) { ... on Runs { results { runId } } } }"
 _STATUS = "query ($r: ID!) { runOrError(runId: $r) { ... on Run { status } } }"
+_MOST = 3000  # characters of a page that are told where a wait was in vain
 _NUMBERED = re.compile(r"\[\d+\]:")
 
 
 def until(browser: webdriver.Chrome, look: Callable[[], Any], otherwise: str) -> Any:
     """Wait until there is something to see; a page that changes meanwhile is looked at again."""
-    return WebDriverWait(browser, TIMEOUT, ignored_exceptions=[Exception]).until(
-        lambda _: look(), message=otherwise
-    )
+    waiting = WebDriverWait(browser, TIMEOUT, ignored_exceptions=[Exception])
+    try:
+        return waiting.until(lambda _: look())
+    except TimeoutException:
+        seen = browser.find_element(By.TAG_NAME, "body").text
+        raise AssertionError(f"{otherwise}; what it shows:\n{seen[:_MOST]}") from None
 
 
 def shows(browser: webdriver.Chrome, *texts: str) -> None:
@@ -108,6 +115,23 @@ def open_executed_notebook(browser: webdriver.Chrome, url: str, asset: str) -> N
 
 
 # --- JupyterLab -----------------------------------------------------------------------------------
+
+
+def lab_environment(folder: Path) -> dict[str, str]:
+    """The variables of a JupyterLab that any user may start, that opens no browser and no news.
+
+    Its settings are written to `folder`.
+    """
+    news = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    settings = {
+        "jupyter_server_config.json": {"ServerApp": {"allow_root": True}},
+        "labconfig/page_config.json": news,
+    }
+    for name, values in settings.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values), encoding="utf-8")
+    return {"JUPYTER_CONFIG_DIR": str(folder), "BROWSER": "true"}  # `true` does nothing
 
 
 def open_in_lab(browser: webdriver.Chrome, address: str, stage: str, notebook: str) -> None:

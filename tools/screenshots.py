@@ -23,7 +23,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 IMAGES = REPOSITORY / "docs" / "images"
-for folder in (REPOSITORY / "tests", next(REPOSITORY.glob("*cookiecutter.project_slug*"))):
+RUNTIME = next(REPOSITORY.glob("*cookiecutter.project_slug*"))
+for folder in (REPOSITORY, REPOSITORY / "tests", RUNTIME):
     sys.path.insert(0, str(folder))
 
 from chromium import chromium  # noqa: E402 - the tests have to be found first
@@ -31,10 +32,10 @@ from conftest import copy_template, free_port, look_installed, make, run_command
 from pages import (  # noqa: E402
     choose,
     click,
+    lab_environment,
     launch,
     open_executed_notebook,
     open_in_lab,
-    press,
     run_all,
     shows,
     status,
@@ -185,19 +186,11 @@ def broken(notebook: Path) -> Iterator[None]:
 
 def in_jupyterlab(camera: Camera, project: Path) -> None:
     """A notebook of a stage, all of whose cells have been run by hand."""
-    settings = project.parent / "jupyter"
-    settings.mkdir()
-    (settings / "jupyter_server_config.json").write_text('{"ServerApp": {"allow_root": true}}')
-    environment = {
-        "BROWSER": "true",  # a program that does nothing
-        "JUPYTER_CONFIG_DIR": str(settings),
-        "DSML_EXPERIMENT": "small",
-    }
+    environment = lab_environment(project.parent / "jupyter") | {"DSML_EXPERIMENT": "small"}
     with server(project, "notebook", **environment) as url:
         log = (project.parent / "notebook.log").read_text(encoding="utf-8")
         (token, *_) = re.findall(r"token=\w+", log)
         open_in_lab(camera.browser, f"{url}/lab?{token}", "summary", "report.ipynb")
-        press(camera.browser, "No")  # news of Jupyter's
         run_all(camera.browser)
         camera.take("jupyterlab")
 
