@@ -50,6 +50,7 @@ def main() -> None:
         runs,
         schedules,
         serve,
+        summary,
         sync,
         trace,
     )

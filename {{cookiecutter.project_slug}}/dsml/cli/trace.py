@@ -55,7 +55,8 @@ def trace(
     store = open_store(project_root())
     found = _up_to_date(store, find_run(store, run))
     if expand is not None:
-        _expand(store, found, expand)
+        write_tree(store, found, expand)
+        click.echo(str(expand))
     elif send:
         _send(found)
     elif mermaid or gantt:
@@ -82,7 +83,12 @@ def _up_to_date(store: Store, run_id: str) -> Trace:
         return assemble(store, run_id)
 
 
-def _expand(store: Store, found: Trace, folder: Path) -> None:
+def write_tree(store: Store, found: Trace, folder: Path) -> None:
+    """Write a run as a tree of folders, and tell which files of it are gone.
+
+    Raises:
+        ProjectError: the folder holds something already.
+    """
     from dsml.evidence.expand import expand
 
     if folder.exists() and any(folder.iterdir()):
@@ -92,7 +98,6 @@ def _expand(store: Store, found: Trace, folder: Path) -> None:
         )
     for path in expand(store, found, folder):
         click.echo(f"gone: {path}", err=True)
-    click.echo(str(folder))
 
 
 def _send(found: Trace) -> None:

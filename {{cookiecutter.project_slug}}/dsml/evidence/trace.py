@@ -157,8 +157,8 @@ def write(store: Store, run_id: str, known: dict[str, Tried] | None = None) -> T
     return found
 
 
-def find_run(store: Store, name: str) -> str:
-    """The id of the run that an id, the beginning of one, or ``latest`` means.
+def find_run(store: Store, name: str, command: str = COMMAND) -> str:
+    """The id of the run that an id, the beginning of one, or ``latest`` means to a command.
 
     Raises:
         ProjectError: there is none, or more than one.
@@ -172,9 +172,9 @@ def find_run(store: Store, name: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise _unknown(store, name)
+        raise _unknown(store, name, command)
     what, fix = f"'{name}' begins {len(found)} runs", "give more of the id: dsml runs lists them"
-    raise ProjectError([Problem(Where(COMMAND), what, fix, "unknown-run")])
+    raise ProjectError([Problem(Where(command), what, fix, "unknown-run")])
 
 
 def _newest_first(store: Store, ids: Iterable[str]) -> list[str]:
@@ -183,7 +183,7 @@ def _newest_first(store: Store, ids: Iterable[str]) -> list[str]:
     return sorted(begun, key=begun.__getitem__, reverse=True)
 
 
-def _unknown(store: Store, name: str) -> ProjectError:
+def _unknown(store: Store, name: str, command: str = COMMAND) -> ProjectError:
     fix = suggest_run(name, _newest_first(store, run_ids(store)), "; dsml runs lists them")
     what = f"no run '{name}' has left anything in {store.root}"
-    return ProjectError([Problem(Where(COMMAND), what, fix, "unknown-run")])
+    return ProjectError([Problem(Where(command), what, fix, "unknown-run")])
