@@ -36,17 +36,16 @@ def main(raw_answers: str, root: Path) -> int:
     remove_leftovers(root)
     if answers["example"] == "empty":
         write_starter_stages(root, answers["stages"])
-    for folder in (".streamlit", "dashboard", "data", "deploy", "stages"):
+    for folder in (".github", ".streamlit", "dashboard", "data", "deploy", "stages"):
         remove_empty_folders(root / folder)
     steps, problems = register(root)
     if problems:
         report(["The notebooks of this project do not fit together.", "", *problems.splitlines()])
         return 1
     record_runtime(root)
-    warnings = [
-        text for text in (start_repository(root), missing_uv(), commit_cruft(answers)) if text
-    ]
-    print(summary(root, steps, warnings), flush=True)
+    committed = start_repository(root)
+    warnings = [text for text in (committed, missing_uv(), commit_cruft(answers)) if text]
+    print(summary(root, answers, steps, warnings), flush=True)
     return 0
 
 
@@ -192,15 +191,29 @@ def commit_cruft(answers: dict[str, Any]) -> str:
 # --- what to do next ------------------------------------------------------------------------------
 
 
-def summary(root: Path, steps: int, warnings: list[str]) -> str:
+PARTS = {
+    "mlflow": "MLflow",
+    "streamlit": "a dashboard",
+    "compose": "Docker Compose",
+    "github": "GitHub",
+    "gitlab": "GitLab",
+}
+
+
+def summary(root: Path, answers: dict[str, Any], steps: int, warnings: list[str]) -> str:
     """Return what was made, what was checked and the next three commands."""
+    chosen = [answers[key] for key in ("tracking", "dashboard", "deploy", "ci")]
+    parts = [PARTS.get(choice, choice) for choice in chosen if choice != "none"]
+    made = f"{steps} steps in {len(list((root / 'stages').iterdir()))} stages"
     tools = (
         ["make run", "make dagit"] if os.name != "nt" else ["uv run dsml run", "uv run dagster dev"]
     )
     lines = [
         "",
-        f"{root.name}: {steps} steps, checked and registered in catalog.yml.",
-        *(f"  Note: {warning}" for warning in warnings),
+        f"{root.name} is there.",
+        f"  Made:    {made}{', with ' if parts else ''}{', '.join(parts)}",
+        "  Checked: answers, notebooks, catalog.yml, and how the steps fit together",
+        *(f"  Note:    {warning}" for warning in warnings),
         "",
         "Next:",
         f"  cd {folder_to_enter(root)}",

@@ -127,7 +127,9 @@ def bake(template: Path, tmp_path: Path) -> Bake:
     return lambda **answers: make(template, tmp_path / "out", answers)
 
 
-def make(template: Path, output: Path, answers: Mapping[str, str]) -> Path:
+def make(
+    template: Path, output: Path, answers: Mapping[str, str], *, accept_hooks: bool = True
+) -> Path:
     """Generate a project below `output`, with the template's defaults for what is not answered."""
     output.mkdir(parents=True, exist_ok=True)
     made = cookiecutter(
@@ -136,6 +138,7 @@ def make(template: Path, output: Path, answers: Mapping[str, str]) -> Path:
         default_config=True,
         extra_context=dict(answers),
         output_dir=str(output),
+        accept_hooks=accept_hooks,
     )
     return Path(made)
 
@@ -275,6 +278,13 @@ def files_of(project: Path) -> set[str]:
     """All files of a project but those of git, as paths from its root."""
     paths = (path.relative_to(project) for path in project.rglob("*") if path.is_file())
     return {path.as_posix() for path in paths if path.parts[0] != ".git"}
+
+
+def links_lead_somewhere(root: Path) -> None:
+    """Fail where a README or a page of `docs/` links to a file that is not there."""
+    for page in (root / "README.md", *root.glob("docs/*.md")):
+        links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,18 +19,6 @@ BASH = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # --- style, types, hooks --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("example", ["digits", "empty", "dashboard", "untracked", "deployed"])
-def test_a_fresh_project_passes_its_own_linter(example, request, run):
-    project = request.getfixturevalue(example)
-    run("ruff", "check", "--no-cache", cwd=project)
-
-
-@pytest.mark.parametrize("example", ["digits", "empty", "dashboard", "untracked", "deployed"])
-def test_formatting_a_fresh_project_changes_nothing(example, request, run):
-    project = request.getfixturevalue(example)
-    run("ruff", "format", "--check", "--no-cache", cwd=project)
-
-
 @pytest.mark.parametrize("package", ["aaa", "zzz"])
 def test_the_order_of_imports_does_not_depend_on_the_name_of_the_package(package, bake, run):
     run("ruff", "check", "--no-cache", cwd=bake(package_name=package))
@@ -284,14 +272,6 @@ def test_a_fresh_project_passes_its_own_tests(example, request, installed, run):
 
 
 # --- READMEs --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("example", ["digits", "empty", "dashboard", "untracked", "deployed"])
-def test_every_link_to_a_file_leads_somewhere(example, request):
-    root = request.getfixturevalue(example)
-    for page in (root / "README.md", *root.glob("docs/*.md")):
-        links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
-        assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_every_make_command_of_the_readme_exists():

@@ -127,9 +127,11 @@ def test_caches_of_a_working_copy_of_the_template_do_not_come_along(tmp_path, ge
     assert [name for name in files_of(project) if set(Path(name).parts) & set(CACHES)] == []
 
 
-def test_the_summary_names_the_steps_and_the_next_three_commands(generate):
-    said = generate().stdout
-    assert "digits_demo: 10 steps, checked and registered in catalog.yml." in said
+def test_the_summary_tells_what_was_made_and_checked_and_the_next_three_commands(generate):
+    said = generate("dashboard=streamlit").stdout
+    assert "\ndigits_demo is there.\n" in said
+    assert "\n  Made:    10 steps in 8 stages, with MLflow, a dashboard, GitHub\n" in said
+    assert "\n  Checked: answers, notebooks, catalog.yml, and how the steps fit together\n" in said
     commands = [line.split("#")[0].strip() for line in said[said.index("Next:") :].splitlines()[1:]]
     assert commands == ["cd digits_demo", "make run", "make dagit"]
 
@@ -146,6 +148,32 @@ def test_the_sums_of_the_runtime_are_what_sha256sum_checks_and_name_every_file(d
     assert (done.returncode, done.stdout) == (0, "")
     listed = {line.split("  ")[1] for line in (runtime / "SHA256SUMS").read_text().splitlines()}
     assert listed == files_of(runtime) - {"SHA256SUMS"}
+
+
+# --- answers that come from a file ----------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_answers_may_come_from_a_configuration_or_from_an_earlier_time(template, tmp_path, run):
+    settings = tmp_path / "answers.yml"
+    replays = f"replay_dir: '{tmp_path / 'replays'}'"
+    context = "default_context: {project_name: From a file, example: empty, ci: none}"
+    settings.write_text(f"{replays}\n{context}\n", encoding="utf-8")
+    saved = tmp_path / "replays" / f"{template.name}.json"
+    made = []
+    for number, options in enumerate(
+        [
+            ("--no-input", "--config-file", settings),
+            ("--replay", "--config-file", settings),
+            ("--replay-file", saved),
+        ]
+    ):
+        output = ("--output-dir", tmp_path / str(number))
+        run(*COOKIECUTTER, template, *options, *output, cwd=tmp_path)
+        made.append(tree(tmp_path / str(number) / "from_a_file"))
+    assert made[0] == made[1] == made[2]
+    assert {"stages/load/main.ipynb", "catalog.yml"} <= made[0].keys()
+    assert ".github/workflows/ci.yml" not in made[0]
 
 
 # --- run twice ------------------------------------------------------------------------------------
@@ -198,7 +226,7 @@ def test_without_git_the_project_is_made_and_one_line_says_so(generate, project,
     assert done.returncode == 0
     notes = [line for line in done.stdout.splitlines() if "Note:" in line]
     assert notes == [
-        "  Note: git was not found: later, run `git init`, `git add -A` and `git commit`."
+        "  Note:    git was not found: later, run `git init`, `git add -A` and `git commit`."
     ]
     assert not (project / ".git").exists()
 
@@ -208,7 +236,9 @@ def test_without_uv_the_project_is_made_and_one_line_says_so(generate, path_with
     assert done.returncode == 0
     notes = [line for line in done.stdout.splitlines() if "Note:" in line]
     assert len(notes) == 1
-    assert notes[0].startswith("  Note: uv was not found: `make install` will use python -m venv")
+    assert notes[0].startswith(
+        "  Note:    uv was not found: `make install` will use python -m venv"
+    )
 
 
 def test_with_git_and_uv_there_is_nothing_to_note(generate, path_with):
@@ -223,7 +253,7 @@ def test_without_an_identity_the_first_commit_is_left_to_the_user(
     notes = [line for line in done.stdout.splitlines() if "Note:" in line]
     reason = "it knows neither your name nor your e-mail"
     assert notes == [
-        f"  Note: git could not make the first commit ({reason}): run `git commit` yourself."
+        f"  Note:    git could not make the first commit ({reason}): run `git commit` yourself."
     ]
     assert git(project, "status", "--porcelain").startswith("A  ")
 

@@ -24,6 +24,7 @@ GOOD: dict[str, Any] = {
     "_checkout": None,
     "project_name": "Digits demo",
     "example": "digits",
+    "ci": "github",
     "description": "A pipeline.",
     "project_slug": "digits_demo",
     "package_name": "digits_demo",
