@@ -17,12 +17,12 @@ unexport PYTHONDONTWRITEBYTECODE
 # A copy of uv that tools/environment.py may have fetched also serves the generated project.
 export PATH := $(CURDIR)/build/uv/bin:$(PATH)
 
-.PHONY: help demo test test-fast bench lint audit release format clean environment
+.PHONY: help demo test test-fast test-lowest bench lint audit release format clean environment
 
 help: ## show this list
 	@if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then on='\033[36m' off='\033[0m'; fi; \
 	awk -v on="$$on" -v off="$$off" -F ':.*## ' \
-	  '/^[a-z-]+:.*## / {printf "  make " on "%-10s" off "%s\n", $$1, $$2}' Makefile
+	  '/^[a-z-]+:.*## / {printf "  make " on "%-11s" off "%s\n", $$1, $$2}' Makefile
 
 # Cookiecutter copies a template that has a hook before the first question whole, with .venv and build/ where it is a
 # checkout in which somebody works. So the demo is made from the template alone.
@@ -37,6 +37,11 @@ test: environment ## run all tests
 
 test-fast: environment ## run the tests that take seconds
 	@$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not slow'
+
+# In an environment of its own. Range and Python are the lowest; packages that those need in turn are the newest.
+test-lowest: build/requirements.txt ## run the tests that take seconds with the lowest version of each dependency
+	@UV_RESOLUTION=lowest-direct $(PYTHON) tools/environment.py build/lowest --group test --requirement build/requirements.txt
+	@build/lowest/bin/pytest --numprocesses auto --dist worksteal -m 'not slow' -W ignore::DeprecationWarning
 
 bench: environment ## measure speed and scale, write build/bench/, fail where a limit is missed
 	@$(BIN)/python -m benchmarks
@@ -53,8 +58,10 @@ NO_SECRETS := ^tests/|/dsml/contract/(advice|secret)\.py$$|/dsml/orchestrate/cha
 NAMES := ^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$$
 audit: environment ## look for secrets in files, for faults in workflows, and for packages with known holes
 	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-files '$(NO_SECRETS)' --exclude-secrets '$(NAMES)'
-	@$(BIN)/zizmor --offline --no-progress .github/workflows
+	@$(BIN)/zizmor --offline --no-progress .github
 	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.renovate .github/renovate.json
 	@$(BIN)/pip-audit --progress-spinner off
 
 release: ## turn what is unreleased in the CHANGELOG into a version [version=1.2.0]

@@ -195,6 +195,7 @@ PARTS = {
     "mlflow": "MLflow",
     "streamlit": "a dashboard",
     "compose": "Docker Compose",
+    "kubernetes": "Kubernetes",
     "github": "GitHub",
     "gitlab": "GitLab",
 }

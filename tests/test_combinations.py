@@ -30,16 +30,17 @@ WORDS = {
     ("ci", "gitlab"): r"gitlab-ci|CI_COMMIT|merge request",
     ("tracking", "mlflow"): r"[Mm][Ll][Ff]low|MLFLOW",
     ("dashboard", "streamlit"): r"[Ss]treamlit|[Dd]ashboard",
-    (
-        "deploy",
-        "compose",
-    ): r"[Cc]ompose|Dockerfile|dagster-docker|dagster-postgres|requirements\.lock",
+    ("deploy", "compose"): r"[Cc]ompose|dagster-docker",
+    ("deploy", "kubernetes"): r"[Hh]elm|docs/kubernetes",
     ("license", "MIT"): r"\bMIT\b",
     ("license", "BSD-3-Clause"): r"BSD",
     ("license", "Apache-2.0"): r"Apache",
     ("license", "proprietary"): r"[Pp]roprietary|Do Not Upload",
 }
-WITHOUT_CI = r"\bci\.md|Continuous integration|check-jsonschema"
+WITHOUT = {
+    "ci": r"\bci\.md|Continuous integration|check-jsonschema",
+    "deploy": r"Dockerfile|dagster-postgres|requirements\.lock",
+}
 # Files that speak of it all the same: the checker of types is told what the runtime, which is
 # always copied whole, imports only where it is used; a page shows how a part is added later.
 REASONS = {
@@ -88,7 +89,7 @@ def name_of(answers):
 def not_chosen(answers):
     """The words of which no file may speak, by question."""
     found = [(key, word) for (key, choice), word in WORDS.items() if answers[key] != choice]
-    return found + [("ci", WITHOUT_CI)] * (answers["ci"] == "none")
+    return found + [(key, word) for key, word in WITHOUT.items() if answers[key] == "none"]
 
 
 class Checker:
