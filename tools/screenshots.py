@@ -200,7 +200,7 @@ def in_the_site(camera: Camera, project: Path) -> None:
     browser = camera.browser
     dsml(project, "report")
     browser.get((project / "site" / "index.html").as_uri())
-    shows(browser, "training", "wide", "small")
+    shows(browser, "wide", "small")
     camera.take("site", 620)
     click(browser, "//tr[contains(., 'wide')]//a[contains(@href, 'runs/')]")
     shows(browser, "evaluate.accuracy")
