@@ -96,9 +96,16 @@ KINDS: dict[str, dict[str, Any]] = {
     "mapped and retried": {"map": {"n": GRID}, "retries": 1},
 }
 FIRST_FAILS = "assert context.retry_number, 'the first attempt'\n"
+# Each kind with all that can be given; between them each two of the four things once. The whole
+# product is that of the test above, which sees how values overlay each other.
+PAIRS = [
+    (kind, given, list(EXPERIMENTS)[(i + j) % 2], [None, "2024-01-02"][(i + j // 2) % 2])
+    for i, kind in enumerate(KINDS)
+    for j, given in enumerate(GIVEN)
+]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module")
 def special(request, tmp_path_factory):
     """The same step, mapped over `n`, tried twice, or both; with days as partitions beside."""
     declared = KINDS[request.param]
@@ -113,9 +120,9 @@ def lists(config: dict[str, Any], *, mapped: bool) -> dict[str, Any]:
     return {k: [v] if mapped and k == "n" else v for k, v in config.items()}
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-@pytest.mark.parametrize("given", GIVEN)
-@pytest.mark.parametrize("partition", [None, "2024-01-02"], ids=["plain", "partitioned"])
+@pytest.mark.parametrize(
+    ("special", "given", "experiment", "partition"), PAIRS, indirect=["special"]
+)
 def test_the_same_arrives_in_mapped_partitioned_and_retried_steps(
     special, given, experiment, partition
 ):
