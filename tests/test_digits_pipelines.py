@@ -250,3 +250,28 @@ def test_a_load_that_fails_twice_and_a_step_that_hangs_cost_attempts_and_nothing
     hung = (folder / "attempts" / "3" / "executed.ipynb").read_text(encoding="utf-8")
     assert f"the deadline of {DEADLINE} s has passed" in hung
     assert manifest.outputs == without.outputs
+
+
+# --- elsewhere ------------------------------------------------------------------------------------
+
+
+def sums(project, run_id):
+    """The sha256 of every artefact that a run has published, those of instances among them."""
+    found = {}
+    for file in project.glob(f"artefacts/small/*/*/{run_id}/**/manifest.json"):
+        manifest = Manifest.from_json(file.read_bytes())
+        part = file.parent.name if "instances" in file.parts else ""
+        for name, output in manifest.outputs.items():
+            found[manifest.step, part, name] = output.sha256
+    return found
+
+
+@pytest.mark.slow
+def test_training_gives_the_same_artefacts_on_the_workers_of_a_cluster(project):
+    (before,) = {
+        file.parent.name for file in project.glob("artefacts/small/train/fit/*/manifest.json")
+    }
+    options = ("--executor", "dask", "--workers", "2", "--force")
+    report = dsml_run(project, "training", *options)
+    assert len(sums(project, before)) > len(TRAINING)
+    assert sums(project, report["run_id"]) == sums(project, before)
