@@ -43,6 +43,7 @@ PAGES = (
     "experiments",
     "fan_out",
     "logging",
+    "notebooks",
     "notification",
     "partitions",
     "python_steps",
