@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A copy of uv that tools/environment.py may have fetched also serves the generated project.
 export PATH := $(CURDIR)/build/uv/bin:$(PATH)
 
-.PHONY: help demo test test-fast test-lowest bench lint audit release format clean environment
+.PHONY: help demo test test-fast test-lowest bench docs lint audit release format clean environment
 
 help: ## show this list
 	@if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then on='\033[36m' off='\033[0m'; fi; \
@@ -45,6 +45,10 @@ test-lowest: build/requirements.txt ## run the tests that take seconds with the 
 
 bench: environment ## measure speed and scale, write build/bench/, fail where a limit is missed
 	@$(BIN)/python -m benchmarks
+
+docs: environment ## build the docs site, build/docs/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo build/docs/index.html
 
 lint: environment ## check style, format and types; change nothing
 	@$(BIN)/ruff check --config pyproject.toml

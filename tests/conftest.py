@@ -241,6 +241,7 @@ def run_command(
     cwd: Path,
     check: bool = True,
     timeout: float = 300,
+    input: str | None = None,  # noqa: A002 - as subprocess.run names it
     **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a project that is not installed: it is found through PYTHONPATH.
@@ -253,6 +254,7 @@ def run_command(
         cwd=cwd,
         env=environment_in(cwd, environment),
         capture_output=True,
+        input=input,
         text=True,
         encoding="utf-8",
         timeout=timeout,

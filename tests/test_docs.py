@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import os
 import pkgutil
 import re
 import shlex
-from textwrap import dedent
+import shutil
+import subprocess
+import sys
 
 import click
 import pytest
 from conftest import TEMPLATE
 from dagster._cli import cli as dagster_cli
 from dagster_dg_cli.cli import cli as dg
+from documents import blocks, lines, words_of
 
 import dsml.cli
 from dsml.contract.catalog import catalog_of
@@ -26,7 +30,6 @@ from dsml.contract.yaml_lines import load_yaml
 EXAMPLES = ["digits", "empty", "dashboard", "untracked"]
 # what stands in a block beside the commands of the project
 SHELL = {"cp", "cruft", "export", "find", "git"}
-CHEAP = re.compile(r"make (help|check|schedules)\b|uv run dsml (check|runs|schedules|notify$)")
 INLINE = re.compile(r"(?<!`)`((?:uv run )?dsml [^`]+|make [^`]+)`(?!`)")
 UNFINISHED = (click.MissingParameter, click.BadOptionUsage)  # `dsml backfill`, in a sentence
 
@@ -35,24 +38,8 @@ def pages(project):
     return [project / "README.md", *sorted(project.glob("docs/*.md"))]
 
 
-def blocks(page, language):
-    text = page.read_text(encoding="utf-8")
-    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
-    return [dedent(block) for _, block in found]
-
-
-def lines(page):
-    """The command lines in the blocks of a page."""
-    found = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    return [line for line in found if shlex.split(line, comments=True)]
-
-
-def words_of(line):
-    """The words of a command, without what is set for it: `DSML_FAULTS=1 make run`."""
-    words = shlex.split(line, comments=True)
-    while re.fullmatch(r"[A-Z_]+=.*", words[0]):
-        words = words[1:]
-    return words[2:] if words[:2] == ["uv", "run"] else words
+def texts(page, language):
+    return [block.text for block in blocks(page) if block.language == language]
 
 
 def shown(page):
@@ -125,14 +112,136 @@ def test_every_command_of_dsml_in_the_readme_of_the_template_exists(parse):
         parse(words, whole=False)
 
 
+# Commands that another test runs, by the reason why.
+ELSEWHERE = {
+    # they stay open
+    "make dagit": "test_ui.py",
+    "make serve": "runtime/test_serve.py",
+    "make serve port=5002": "runtime/test_serve.py",
+    "make debug": "runtime/test_debug.py",
+    # they want something outside of the project
+    "make notify": "runtime/test_notify.py",
+    "make doctor": "runtime/test_doctor.py",
+    "dsml summary --format json > before.json": "runtime/test_summary.py",
+    "dsml summary --against before.json": "runtime/test_summary.py",
+    "dsml summary --expand left/": "runtime/test_summary.py",
+    # it fails on purpose
+    "DSML_FAULTS=1 make run force=1": "test_digits_pipelines.py",
+    # they want code or a pipeline of the page's own
+    "uv run dagster job execute -m dag -j cards": "runtime/test_own_dagster.py",
+    "make new step=train/scale in=data=load.main.data out=data=scaled.json python=1": (
+        "runtime/test_python_steps.py"
+    ),
+    "uv run dsml run --select +train.scale": "runtime/test_python_steps.py",
+    "make run pipeline=days": "runtime/test_partitions.py",
+    "make run pipeline=days partition=2024-03-31": "runtime/test_partitions.py",
+    "make backfill pipeline=days from=2024-03-01 to=2024-03-31 missing=1": (
+        "runtime/test_backfill.py"
+    ),
+    "uv run dsml backfill days --from 2024-03-01 --to 2024-03-31 --missing-only": (
+        "runtime/test_backfill.py"
+    ),
+    "uv run dsml backfill days --experiment all --dry-run": "runtime/test_backfill.py",
+    "uv run dsml runs --pipeline days --partition 2024-03-31": "runtime/test_partitions.py",
+    "uv run dg check defs": "runtime/test_dg.py",
+    "uv run dg list defs": "runtime/test_dg.py",
+    "uv run dg launch --job training --partition baseline": "runtime/test_dg.py",
+    "uv run dg dev": "runtime/test_dg.py",
+    "uv run dsml run --executor dask": "runtime/test_executors.py",
+    # they take as long as those that are run here, and do much the same
+    "make run experiment=all": "runtime/test_backfill.py",
+    'make run set="train.fit.n_train=[200,800]"': "runtime/test_fanout.py",
+    'make run pipeline=inference set="predict.batch.source=data/sample.csv"': (
+        "test_digits_pipelines.py"
+    ),
+    "make run pipeline=inference experiment=wide": "test_digits_pipelines.py",
+    "make run pipeline=release": "test_digits_pipelines.py",
+    "make promote dry=1": "runtime/test_promote.py",
+    "make promote run=latest": "runtime/test_promote.py",
+    "make promote to=1": "runtime/test_promote.py",
+    "uv run dsml promote digits --metric accuracy --higher": "runtime/test_promote.py",
+    "dsml report --out public": "runtime/test_report.py",
+    "dsml report --all": "runtime/test_report.py",
+    "make reproduce run=latest": "runtime/test_resuming.py",
+    "uv run dsml reproduce 97d00303 --json": "runtime/test_resuming.py",
+    "uv run dsml run --from-failure 97d00303": "runtime/test_resuming.py",
+}
+FIRST = {"resuming.md": 0, "experiments.md": 1}  # they leave what other pages ask for
+OUTSIDE = {"cruft", "export", "find", "git"}  # those of the page on updating: see test_update.py
+
+
+def shortened(project):
+    """Give a trained project less data, so that each of its experiments takes seconds."""
+    for name, old, new in (
+        ("stages/load/digits.ipynb", "n_images: int = 1797", "n_images: int = 300"),
+        ("stages/train/fit.ipynb", "[100, 400, 1347]", "[50, 150]"),
+        ("catalog.yml", "n_images: 600", "n_images: 300"),
+        ("catalog.yml", "n_train: [50, 150, 450]", "n_train: [50, 150]"),
+    ):
+        text = (project / name).read_text(encoding="utf-8")
+        assert old in text
+        (project / name).write_text(text.replace(old, new), encoding="utf-8")
+
+
 @pytest.mark.slow
-def test_the_commands_that_only_look_or_switch_work_as_they_stand(digits, installed, run):
-    project = installed(digits)
-    path = f"{project / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    found = [line for page in pages(project) for line in lines(page) if CHEAP.match(line)]
-    assert len(found) > 10
-    for line in found:
-        run("sh", "-ec", line.removeprefix("uv run "), cwd=project, PATH=path)
+def test_the_commands_of_the_pages_work_as_they_stand(trained, installed, run, monkeypatch):
+    project = installed(trained)
+    shortened(project)
+    monkeypatch.setenv("BROWSER", "true")
+    monkeypatch.setenv("DSML_WEBHOOK_URL", "http://127.0.0.1:9")
+    ordered = sorted(pages(project), key=lambda page: FIRST.get(page.name, len(FIRST)))
+    shown = [re.split(r" +# ", line)[0] for page in ordered for line in lines(page)]
+    found = list(dict.fromkeys(shown))
+    assert [line for line in ELSEWHERE if line not in found] == []
+    with Commands(project) as commands:
+        run_id = json.loads(commands("dsml", "runs", "--json"))[0]["run_id"]
+        commands("dsml", "run", "--set", "load.digits.source=late.csv", code=1)
+        for file in ("late.csv", "new.csv"):
+            shutil.copy(project / "data" / "sample.csv", project / file)
+        for line in found:
+            words = [
+                run_id if re.fullmatch("[0-9a-f]{8}", word) else word for word in words_of(line)
+            ]
+            if line in ELSEWHERE or words[0] in OUTSIDE:
+                continue
+            if words[0] == "cp":
+                run(*words, cwd=project)
+            elif words[0] != "make":
+                commands(*words)
+            else:
+                for command in as_dry_run(project, words, run):
+                    commands("dsml", *command[1:])
+
+
+class Commands:
+    """One process that runs commands of a project, as `tests/commands.py` does."""
+
+    def __init__(self, project):
+        self.project = project
+
+    def __enter__(self):
+        home, path = self.project / ".dagster", self.project
+        environment = {"DAGSTER_HOME": str(home), "PYTHONPATH": str(path)}
+        self.process = subprocess.Popen(
+            [sys.executable, TEMPLATE / "tests" / "commands.py"],
+            cwd=self.project,
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(30)
+
+    def __call__(self, *words, code=0):
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+        done = json.loads(self.process.stdout.readline())
+        assert done["code"] == code, f"{shlex.join(words)}\n{done['said']}"
+        return done["said"]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -140,12 +249,12 @@ def test_the_readme_leads_to_every_page(example, request):
     project = request.getfixturevalue(example)
     readme, *others = pages(project)
     links = re.findall(r"\]\((docs/\w+\.md)\)", readme.read_text(encoding="utf-8"))
-    assert sorted(links) == [page.relative_to(project).as_posix() for page in others]
+    assert sorted(set(links)) == [page.relative_to(project).as_posix() for page in others]
     assert len(readme.read_text(encoding="utf-8").splitlines()) < 230
 
 
 def test_every_piece_of_a_catalog_in_a_page_is_one(digits):
-    found = [(page.name, block) for page in pages(digits)[1:] for block in blocks(page, "yaml")]
+    found = [(page.name, block) for page in pages(digits)[1:] for block in texts(page, "yaml")]
     assert len(found) > 5
     for name, block in found:
         problems: list[Problem] = []
@@ -156,7 +265,7 @@ def test_every_piece_of_a_catalog_in_a_page_is_one(digits):
 def test_every_op_parameters_in_a_page_can_be_declared(digits):
     found = []
     for page in pages(digits)[1:]:
-        for block in blocks(page, "python"):
+        for block in texts(page, "python"):
             found += [
                 (page.name, ast.literal_eval(node.value))
                 for node in ast.parse(block).body

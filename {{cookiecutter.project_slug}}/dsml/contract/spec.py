@@ -29,22 +29,23 @@ from dsml.contract.problem import Problem, Where, suggest
 from dsml.contract.types import ParameterType
 
 CONFIG_SCHEMA = "config_schema"
-KEYS = (
-    "description",
-    "ins",
-    "outs",
-    "after",
-    "map",
-    "retries",
-    "timeout",
-    "cache",
-    "checks",
-    "pool",
-    "needs",
-    "tags",
-    "report",
-    CONFIG_SCHEMA,
-)
+# The keys of an op_parameters, and what each is for; a reference for readers is made of it.
+KEYS: Mapping[str, str] = {
+    "description": "What the step does, in one sentence.",
+    "ins": "Name in the step → the artefact that it reads: stage.notebook.artefact.",
+    "outs": "Name in the step → the file that it writes, or {file, optional}.",
+    "after": "Steps that have to be over before, without anything being read of them.",
+    "map": "Parameter → the values that the step is run for, or the artefact that lists them.",
+    "retries": "How often it is tried again: a number, or {max, delay, backoff, jitter}.",
+    "timeout": "Seconds after which an attempt at it is ended.",
+    "cache": "Whether it is left out where nothing that it depends on has changed.",
+    "checks": "Name of an out → what has to hold of it.",
+    "pool": "The name of Dagster's limit for something scarce.",
+    "needs": "What it needs of a machine: {cpu: 2, memory: 4 GB, gpu: 1}.",
+    "tags": "Tags for Dagster.",
+    "report": "Whether the executed notebook is a report for readers, shown without code.",
+    CONFIG_SCHEMA: "Parameters in Dagster's words, with Field or a plain dict.",
+}
 
 _CONTEXT_CALL = re.compile(r"\bget_context\s*\(")
 _ASSIGNS_OP_PARAMETERS = re.compile(r"^op_parameters\b[^=\n]*=", re.MULTILINE)
