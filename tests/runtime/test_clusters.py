@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -15,10 +12,7 @@ import pytest
 from conftest import run_command
 from distributed import LocalCluster
 
-from dsml.orchestrate.remote.ray import ALONE
-
 from .projects import (
-    PROJECT_FOLDER,
     Step,
     broken_artefacts,
     instance_of,
@@ -71,61 +65,18 @@ def step_fn(x, y, *, more: int = 1):
 '''
 
 
-# Ray's workers start for each run, which takes them long: all tests share the cluster.
-RAY = """
-from dsml.orchestrate.remote.ray import connect_ray
-with connect_ray(None, 2):
-    import ray
-    print(ray.get_runtime_context().gcs_address, flush=True)
-    input()
-"""
-
-
 @pytest.fixture(scope="module")
-def address_of():
-    """The variables that name a cluster of this machine with two workers, by the kind of cluster.
-
-    A worker of Dask has a graphics processor to give away.
-    """
-    started = contextlib.ExitStack()
-    made = {}
-
-    def address(kind):
-        if kind not in made:
-            made[kind] = {"dask": dask_cluster, "ray": ray_cluster}[kind](started)
-        return made[kind]
-
-    with started:
-        yield address
-
-
-def dask_cluster(started):
-    cluster = started.enter_context(
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=2,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            worker_dashboard_address="127.0.0.1:0",
-            resources={"GPU": 1},
-            silence_logs="CRITICAL",
-        )
-    )
-    return {"DASK_SCHEDULER_ADDRESS": cluster.scheduler_address}
-
-
-def ray_cluster(started):
-    process = subprocess.Popen(
-        [sys.executable, "-c", RAY],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT_FOLDER)},
-    )
-    started.callback(process.communicate, "\n", timeout=60)
-    address = process.stdout.readline().strip()
-    assert address, "no cluster of Ray has been started"
-    return {"RAY_ADDRESS": address, **ALONE}
+def scheduler():
+    """The address of a scheduler of Dask that is there already, with two workers."""
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=2,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        silence_logs="CRITICAL",
+    ) as cluster:
+        yield cluster.scheduler_address
 
 
 @pytest.fixture(scope="module")
@@ -167,13 +118,11 @@ def published(root):
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
-def test_a_worker_that_is_killed_in_a_step_costs_nothing_but_time(chain, address_of, cluster):
+def test_a_worker_that_is_killed_in_a_step_costs_nothing_but_time(chain, cluster):
     root, expected = chain
-    # a run starts a cluster of Dask by itself, where none is named
-    address = {} if cluster == "dask" else address_of(cluster)
     lost = root / "stages" / "a" / "lost.json"
     lost.unlink()
-    document = run(root, cluster, "--workers", "2", **address)
+    document = run(root, cluster, "--workers", "2")
     known = json.loads(lost.read_text())
     assert cluster in " ".join(known["worker"])
     assert not psutil.pid_exists(known["kernel"])
@@ -217,13 +166,13 @@ time.sleep(120)
 """
 
 
-@pytest.mark.parametrize("cluster", ["dask"])
 def test_a_run_that_is_cancelled_ends_its_steps_and_keeps_what_they_had(
-    root, address_of, cluster, record_property
+    root, scheduler, record_property
 ):
     write_project(root, {"a.sleeps": Step(SLEEP, outs=X), "b.waits": Step(after=["a.sleeps"])})
     begun = root / "stages" / "a" / "begun"
-    process = start(root, "run", "--executor", cluster, "--json", **address_of(cluster))
+    address = {"DASK_SCHEDULER_ADDRESS": scheduler}
+    process = start(root, "run", "--executor", "dask", "--json", **address)
     try:
         wait_until(lambda: begun.exists() or process.poll() is not None, 240)
     except AssertionError:
@@ -234,9 +183,7 @@ def test_a_run_that_is_cancelled_ends_its_steps_and_keeps_what_they_had(
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     wait_until(lambda: not psutil.pid_exists(kernel))
-    record_property(
-        f"{cluster}: the kernel is gone after Ctrl-C", f"{time.monotonic() - began:.1f} s"
-    )
+    record_property("Dask: the kernel is gone after Ctrl-C", f"{time.monotonic() - began:.1f} s")
     out, err = process.communicate(timeout=60)
     assert json.loads(out)["status"] == "canceled", err
     (record,) = [json.loads(f.read_text()) for f in root.rglob("attempts/1/attempt.json")]
