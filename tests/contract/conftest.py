@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from dsml.contract.cells import Notebook, read_notebook
-from dsml.contract.problem import Problem, ProjectError, render
+from dsml.contract.problem import Problem, ProjectError, Severity, Where, render
 from dsml.contract.project import Project, read_project
 from dsml.contract.register import check_project, write_register
 from dsml.contract.spec import StepSpec, read_spec
@@ -119,6 +120,35 @@ class Maker:
             timeout=60,
             check=False,
         )
+
+
+_WORD = re.compile(r'"([a-z]+(?:-[a-z]+)*)"')
+_WORDS = {
+    word
+    for file in (RUNTIME / "dsml" / "contract").glob("*.py")
+    for word in _WORD.findall(file.read_text(encoding="utf-8"))
+}
+KINDS = _WORDS | {f"unknown-{word}" for word in _WORDS}  # of problems, and some more
+
+
+@pytest.fixture(autouse=True)
+def every_problem_is_well_formed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at whatever any test is told: its place, its kind, and both of its sentences."""
+    finish = Problem.__post_init__
+
+    def look(problem: Problem) -> None:
+        finish(problem)
+        assert isinstance(problem.where, Where)
+        assert isinstance(problem.where.path, str)
+        assert problem.where.path
+        assert problem.name in KINDS
+        assert problem.severity in get_args(Severity)
+        for text in (problem.what, problem.fix):
+            first = text.split()[0]
+            assert not (first.isalpha() and first[0].isupper())  # unless it is a name, or quoted
+            assert not text.endswith(".")
+
+    monkeypatch.setattr(Problem, "__post_init__", look)
 
 
 @pytest.fixture

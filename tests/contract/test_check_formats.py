@@ -21,6 +21,11 @@ WARNED = document(cell("op_parameters = {}", "op_parameters"), cell("1\nx = '/ho
 
 
 @pytest.fixture
+def every_problem_is_well_formed():
+    """Not here: one is made of signs that the formats have to escape."""
+
+
+@pytest.fixture
 def mixed(make):
     """A project with an error in the catalog, an error and a warning in notebooks, and a draft."""
     make.step("c.c").register()

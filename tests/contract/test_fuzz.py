@@ -97,6 +97,11 @@ class Audit:
         assert self.noted == []
 
 
+@pytest.fixture
+def every_problem_is_well_formed():
+    """Not here: names that hostile files bring along end as they like."""
+
+
 @pytest.fixture(scope="module")
 def audit():
     return Audit()

@@ -21,17 +21,19 @@ def test_a_place_names_file_cell_and_line_as_far_as_they_are_known(where, text):
 
 
 def test_a_mistake_is_one_line_where_one_line_what_and_one_line_how_to_mend_it():
-    problem = Problem(Where("a.ipynb", 1), "what", "mend", "kind")
+    problem = Problem(Where("a.ipynb", 1), "what", "mend", "wrong-type")
     assert str(problem) == "a.ipynb, cell 1\n  what\n  mend"
 
 
 def test_what_is_no_error_says_so():
-    assert str(Problem(Where("a"), "what", "mend", "kind", "note")) == "a\n  note: what\n  mend"
+    assert (
+        str(Problem(Where("a"), "what", "mend", "wrong-type", "note")) == "a\n  note: what\n  mend"
+    )
 
 
 def test_findings_are_told_in_the_order_of_files_cells_and_lines():
     places = [Where("b"), Where("a", 10, line=1), Where("a", 2, line=9), Where("a", 2, line=3)]
-    told = render(Problem(where, "what", "mend", "kind") for where in places)
+    told = render(Problem(where, "what", "mend", "wrong-type") for where in places)
     assert [part.split("\n")[0] for part in told.split("\n\n")] == [
         "a, cell 2, line 3",
         "a, cell 2, line 9",
@@ -42,14 +44,17 @@ def test_findings_are_told_in_the_order_of_files_cells_and_lines():
 
 def test_notes_and_warnings_are_no_errors():
     made = [
-        Problem(Where("a"), "what", "mend", "kind", severity)
+        Problem(Where("a"), "what", "mend", "wrong-type", severity)
         for severity in ("error", "warning", "note")
     ]
     assert errors(made) == made[:1]
 
 
 def test_the_text_of_the_exception_is_the_message():
-    assert str(ProjectError([Problem(Where("a"), "what", "mend", "kind")])) == "a\n  what\n  mend"
+    assert (
+        str(ProjectError([Problem(Where("a"), "what", "mend", "wrong-type")]))
+        == "a\n  what\n  mend"
+    )
 
 
 @pytest.mark.parametrize(
