@@ -17,12 +17,12 @@ unexport PYTHONDONTWRITEBYTECODE
 # A copy of uv that tools/environment.py may have fetched also serves the generated project.
 export PATH := $(CURDIR)/build/uv/bin:$(PATH)
 
-.PHONY: help demo test test-fast test-lowest bench docs lint audit release format clean environment
+.PHONY: help demo test test-fast test-lowest bench mutate docs lint audit release format clean environment
 
 help: ## show this list
 	@if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then on='\033[36m' off='\033[0m'; fi; \
 	awk -v on="$$on" -v off="$$off" -F ':.*## ' \
-	  '/^[a-z-]+:.*## / {printf "  make " on "%-11s" off "%s\n", $$1, $$2}' Makefile
+	  '/^[a-z-]+:.*## / {printf "  make " on "%-12s" off "%s\n", $$1, $$2}' Makefile
 
 # Cookiecutter copies a template that has a hook before the first question whole, with .venv and build/ where it is a
 # checkout in which somebody works. So the demo is made from the template alone.
@@ -50,10 +50,14 @@ docs: environment ## build the docs site, build/docs/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo build/docs/index.html
 
+mutate: environment ## put faults into dsml/contract and dsml/store, count those that tests notice [all=1]
+	@$(BIN)/python -m mutation contract $(if $(all),--all) --least 85
+	@$(BIN)/python -m mutation store $(if $(all),--all) --least 85
+
 lint: environment ## check style, format and types; change nothing
 	@$(BIN)/ruff check --config pyproject.toml
 	@$(BIN)/ruff format --check --config pyproject.toml
-	@$(BIN)/mypy benchmarks tools hooks/pre_prompt.py hooks/pre_gen_project.py hooks/post_gen_project.py
+	@$(BIN)/mypy benchmarks mutation tools hooks/pre_prompt.py hooks/pre_gen_project.py hooks/post_gen_project.py
 	@$(BIN)/mypy --package dsml
 
 # Tests and the lists of what looks like a secret hold such things on purpose.

@@ -92,8 +92,10 @@ def test_every_broken_line_has_a_feature_of_its_own():
     assert len(features) == len(set(features)) > 40
 
 
-def test_every_test_that_has_to_notice_is_there():
+def test_every_line_and_every_test_that_has_to_notice_is_there():
     for row in (row for rows in GROUPS.values() for row in rows):
+        text = file_of(TEMPLATE, row).read_text(encoding="utf-8")
+        assert not row.line or text.count(row.line) == 1, f"{row.feature}: {row.file} is another"
         file, _, test = row.test.partition("::")
         name = re.match(r"\w+", test)[0]
         assert f"def {name}(" in (TEMPLATE / file).read_text(encoding="utf-8"), row.test

@@ -124,6 +124,8 @@ def test_the_29th_of_february_comes_in_some_years():
         ("0 6 * * 1", "Monday at 06:00"),
         ("30 18 * * fri,SUN", "Friday, Sunday at 18:30"),
         ("0 6 * * 7", "Sunday at 06:00"),
+        ("0 6 * * 2,wed,4,6", "Tuesday, Wednesday, Thursday, Saturday at 06:00"),
+        ("0 6 * * 1,3-4", "0 6 * * 1,3-4"),
         ("0 6 * * 1-5", "Monday to Friday at 06:00"),
         ("5 0 * * *", "daily at 00:05"),
         ("@daily", "daily at 00:00"),

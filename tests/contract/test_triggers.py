@@ -242,6 +242,12 @@ def test_a_step_that_is_cached_would_not_see_a_changed_file_at_an_address(make, 
     )
 
 
+def test_what_stands_behind_a_question_mark_is_a_part_of_the_pattern_and_no_key(make, told):
+    make.step("load.files", "{}", "source: str = ''")
+    watched = sensor(watch='"s3://bucket/incoming/?key=*.csv"')
+    assert told(f"sensor: {watched}") == ""
+
+
 def test_a_step_that_is_cached_sees_a_changed_file_of_the_project(make, told):
     make.step("a.b", '{"outs": {"x": "x.csv"}}')
     make.step("load.files", '{"ins": {"x": "a.b.x"}}', "source: str = ''")

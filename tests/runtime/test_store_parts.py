@@ -82,6 +82,12 @@ def test_an_address_that_leads_out_of_its_folder_is_refused(field):
     ]
 
 
+@pytest.mark.parametrize("field", ["run_id", "file", "sha256", "partition", "instance"])
+def test_an_input_that_leads_out_of_its_folder_is_refused(field):
+    with pytest.raises(ProjectError, match="'a/b' leads out of its folder"):
+        replace(Input("a.b.x", "r", "x", 1, "aa", "", "monday", "n1"), **{field: "a/b"})
+
+
 # --- records --------------------------------------------------------------------------------------
 
 
@@ -225,6 +231,13 @@ def test_a_copy_of_another_size_is_fetched_again(cache):
     assert [path.name for path in copy.parent.iterdir()] == ["a.bin"]
 
 
+def test_what_is_not_what_was_published_is_told_by_its_kind(cache):
+    cache.store.path(FIT, "a.bin").write_bytes(b"other")
+    with pytest.raises(ProjectError) as error:
+        cache.fetch(cache.store.path(FIT, "a.bin"), cache.outputs["a"], lambda _: None)
+    assert [problem.name for problem in error.value.problems] == ["damaged-artefact"]
+
+
 def test_where_a_disk_has_no_links_a_file_is_copied(cache, tmp_path, monkeypatch):
     def no_links(*_):
         raise OSError(errno.EPERM, "not permitted")
@@ -364,6 +377,12 @@ def test_what_one_partition_has_is_missing_in_another(root, store):
     publish(store, StepRun("a.b", "baseline", "r", "monday"), y=b"1")
     newest = newest_of(store, steps, "baseline", each=True)
     assert [is_missing(steps, newest, key) for key in ("monday", "tuesday")] == [False, True]
+
+
+def test_of_a_step_outside_of_the_pipeline_nothing_is_asked(root, store):
+    write_project(root, CHAIN)
+    steps = [load_project(root).registered[name] for name in ("a.c", "a.d")]
+    assert is_missing(steps, newest_of(store, steps, "baseline", each=False), None)
 
 
 # --- notes of runs --------------------------------------------------------------------------------
