@@ -316,7 +316,7 @@ _PROJECT_FILES = [
     ),
     Broken(
         "an image without root",
-        "./deploy/{% if cookiecutter.deploy == 'compose' %}Dockerfile{% endif %}",
+        "./deploy/{% if cookiecutter.deploy != 'none' %}Dockerfile{% endif %}",
         "USER 10001:10001",
         "USER root",
         f"{_DEPLOY}images_are_pinned_and_no_service_is_root",
