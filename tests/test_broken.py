@@ -99,3 +99,9 @@ def test_every_line_and_every_test_that_has_to_notice_is_there():
         file, _, test = row.test.partition("::")
         name = re.match(r"\w+", test)[0]
         assert f"def {name}(" in (TEMPLATE / file).read_text(encoding="utf-8"), row.test
+
+
+def test_every_line_that_is_broken_is_there_once():
+    for row in (row for rows in GROUPS.values() for row in rows):
+        text = file_of(TEMPLATE, row).read_text(encoding="utf-8")
+        assert not row.line or text.count(row.line) == 1, row.feature
