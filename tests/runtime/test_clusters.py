@@ -18,7 +18,6 @@ from .projects import (
     instance_of,
     kill_group,
     last_run,
-    leftovers,
     manifests_of,
     start,
     wait_until,
@@ -130,7 +129,6 @@ def test_a_worker_that_is_killed_in_a_step_costs_nothing_but_time(chain, cluster
     assert published(root) == expected
     broken = broken_artefacts(root / "artefacts")
     assert all("/b/mapped/" in file for file in broken), broken  # that is a folder, and no file
-    assert not leftovers(root / "artefacts")
     told = logged(root)
     assert "The worker that executed a__lost is gone; it is executed again" in told
     assert [each["number"] for each in attempts(root, "a.flaky")] == [1, 2]
