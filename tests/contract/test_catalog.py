@@ -594,3 +594,27 @@ def test_an_unknown_environment_is_answered_with_the_nearest(make, monkeypatch):
     assert str(caught.value) == (
         "DSML_ENV\n  there is no environment 'prd'\n  did you mean 'prod'?"
     )
+
+
+def test_an_environment_limits_what_runs_at_once_and_may_be_silent(make):
+    make.catalog(
+        "version: 1\nenvironments:\n"
+        "  dev: {}\n"
+        "  test: {storage: build/test, workers: 2, notify: false}\n"
+    )
+    catalog = read_project(make.root).catalog
+    dev, test = catalog.environments["dev"], catalog.environments["test"]
+    assert (dev.workers, test.workers) == (None, 2)
+    assert (dev.notify, test.notify) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "what", "fix"),
+    [
+        ("workers: 0", "workers: 0 is no number of workers", "write 1 or more"),
+        ("notify: maybe", "notify: 'maybe' is neither true nor false", "write true or false"),
+    ],
+)
+def test_limits_and_silence_of_an_environment_are_checked(refused, value, what, fix):
+    told = refused(f"version: 1\nenvironments:\n  dev: {{{value}}}\n")
+    assert told == ["line 3", f"environments.dev.{what}", fix]

@@ -13,6 +13,7 @@ from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.test_utils import freeze_time
 from dagster._daemon.monitoring.concurrency import execute_concurrency_slots_iteration
 
+from dsml.orchestrate.definitions import load_definitions
 from dsml.store import Manifest
 
 from .projects import Step, instance_of, kill_group, start, wait_until, write_project
@@ -130,3 +131,17 @@ if not began.exists():
     with instance_of(root) as instance:
         statuses = [found.status.value for found in instance.get_runs()]
     assert statuses == ["SUCCESS", "FAILURE"]
+
+
+@pytest.mark.parametrize(("environment", "most"), [("dev", 3), ("small", 1)])
+def test_an_environment_limits_how_many_steps_of_a_run_go_on_at_once(
+    root, monkeypatch, environment, most
+):
+    environments = {"dev": {"storage": "artefacts"}, "small": {"storage": "small", "workers": 1}}
+    write_project(
+        root, {"a.b": Step()}, environments=environments, pipelines={"all": {"workers": 3}}
+    )
+    monkeypatch.setenv("DSML_ENV", environment)
+    job = load_definitions(root).resolve_job_def("all")
+    schema = job.executor_def.config_schema.as_field().config_type
+    assert schema.fields["max_concurrent"].default_value == most

@@ -376,3 +376,15 @@ def test_where_failed_runs_are_told_is_shown_without_telling_anybody(root, mails
         "try it: dsml notify --test",
     ]
     assert (mails.mails, posts.given) == ([], [])
+
+
+def test_an_environment_that_is_silent_has_a_sensor_that_does_not_run(root, monkeypatch):
+    monkeypatch.setenv("DSML_WEBHOOK_URL", "http://localhost:9/")
+    environments = {"dev": {"storage": "artefacts"}, "test": {"storage": "t", "notify": False}}
+    write_project(root, FAILING, environments=environments)
+    found = {}
+    for name in environments:
+        monkeypatch.setenv("DSML_ENV", name)
+        sensors = load_definitions(root).sensors or ()
+        found[name] = next(s.default_status.value for s in sensors if s.name == NAME)
+    assert found == {"dev": "RUNNING", "test": "STOPPED"}

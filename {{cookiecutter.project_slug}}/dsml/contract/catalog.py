@@ -86,7 +86,8 @@ class Environment:
     """Where artefacts go; ``storage`` is a folder relative to the project, or a URL.
 
     ``mlflow`` likewise is a folder, or the tracking URI of an MLflow; empty: nothing is tracked.
-    Of a storage that is no folder copies are kept here, up to ``input_cache``.
+    Of a storage that is no folder copies are kept here, up to ``input_cache``. ``workers`` limits
+    how many steps of a run are run at once, whatever its pipeline says (None: as that says).
     """
 
     name: str
@@ -113,6 +114,15 @@ class Environment:
     )
     executor: str = key(
         "How steps are run in it, whatever their pipeline says.", choices=EXECUTORS, default=""
+    )
+    workers: int | None = key(
+        "How many steps of a run are run at once at most, whatever the pipeline says.",
+        default=None,
+    )
+    notify: bool = key(
+        "Whether failed runs are told by mail and webhook.",
+        schema={"type": "boolean"},
+        default=True,
     )
 
     @property
@@ -350,6 +360,8 @@ class _Reader:
             mlflow.strip(),
             cache,
             executor if "executor" in value else "",
+            self._read.whole(keys, value, "workers", what="number of workers", least=1),
+            self._read.flag(keys, value, "notify", default=True) is not False,
         )
 
     def _experiment(self, name: str, value: dict[str, Any]) -> Experiment:

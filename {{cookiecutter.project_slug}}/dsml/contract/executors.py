@@ -48,3 +48,13 @@ def executor_name(catalog: Catalog, pipeline: Pipeline) -> str:
     able = executors_for(pipeline)
     asked = (catalog.environment().executor, pipeline.executor)
     return next((name for name in asked if name in able), able[0])
+
+
+def workers_of(catalog: Catalog, pipeline: Pipeline) -> int | None:
+    """How many steps of a pipeline run at once: as many as it says, and the environment allows.
+
+    Raises:
+        ProjectError: there is no environment of the name that ``DSML_ENV`` has.
+    """
+    both = (catalog.environment().workers, pipeline.workers)
+    return min((number for number in both if number is not None), default=None)

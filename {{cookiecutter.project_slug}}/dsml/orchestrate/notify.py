@@ -34,9 +34,11 @@ _MOST = 10  # steps that are told with what they say
 def failure_sensor(project: Project, host: Path | None = None) -> SensorDefinition:
     """Tells of every run of the project that failed, whoever started it.
 
-    It runs by default where the environment says where messages go. ``host`` is the folder of the
+    It runs by default where the environment says where messages go, and the catalog's environment
+    doesn't say ``notify: false``. ``host`` is the folder of the
     code that the project's definitions were taken into: of its runs those are told that run steps.
     """
+    wanted = _is_wanted(project)
 
     # runs that `dsml run` started belong to no code location
     @run_failure_sensor(
@@ -45,11 +47,13 @@ def failure_sensor(project: Project, host: Path | None = None) -> SensorDefiniti
         "DSML_WEBHOOK_URL.",
         monitor_all_code_locations=True,
         default_status=DefaultSensorStatus.RUNNING
-        if is_configured()
+        if wanted and is_configured()
         else DefaultSensorStatus.STOPPED,
     )
     def notify(context: RunFailureSensorContext) -> SkipReason | None:
         run = context.dagster_run
+        if not wanted:
+            return SkipReason("catalog.yml says notify: false of this environment")
         if not is_configured():
             return SkipReason("nothing says where to: set DSML_SMTP_HOST or DSML_WEBHOOK_URL")
         # Dagster takes no reason for one of several runs in a tick
@@ -66,6 +70,11 @@ def failure_sensor(project: Project, host: Path | None = None) -> SensorDefiniti
         return None
 
     return notify
+
+
+def _is_wanted(project: Project) -> bool:
+    environment = project.catalog.environments.get(os.environ.get("DSML_ENV", "dev"))
+    return environment is None or environment.notify
 
 
 def _is_of(project: Project, run: DagsterRun, host: Path | None) -> bool:

@@ -8,7 +8,7 @@ from dagster import AssetKey, AssetsDefinition, AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from dsml.contract.catalog import Pipeline
-from dsml.contract.executors import executor_name
+from dsml.contract.executors import executor_name, workers_of
 from dsml.contract.problem import Problem, ProjectError
 from dsml.contract.project import Project
 from dsml.contract.selection import is_plain, steps_of
@@ -39,7 +39,9 @@ def pipeline_job(
         config=pipeline_config(project, pipeline, chosen),
         description=pipeline.description or None,
         executor_def=executor_of(
-            project, executor_name(project.catalog, pipeline), pipeline.workers
+            project,
+            executor_name(project.catalog, pipeline),
+            workers_of(project.catalog, pipeline),
         ),
     )
 

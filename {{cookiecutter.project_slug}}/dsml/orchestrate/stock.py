@@ -27,7 +27,7 @@ from dagster import (
 from dsml.contract.catalog import Pipeline
 from dsml.contract.cells import read_notebook
 from dsml.contract.engines import stock_problems
-from dsml.contract.executors import executor_name, executors_for
+from dsml.contract.executors import executor_name, executors_for, workers_of
 from dsml.contract.modules import Modules
 from dsml.contract.pair import is_text_notebook
 from dsml.contract.percent import SUFFIX
@@ -105,7 +105,7 @@ def stock_job(project: Project, pipeline: Pipeline) -> JobDefinition:
             executor_def=executor_of(
                 project,
                 executor_name(project.catalog, pipeline),
-                pipeline.workers,
+                workers_of(project.catalog, pipeline),
                 executors_for(pipeline),
             ),
             resource_defs={_NOTEBOOK_MANAGER: ConfigurableLocalOutputNotebookIOManager()},
