@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A copy of uv that tools/environment.py may have fetched also serves the generated project.
 export PATH := $(CURDIR)/build/uv/bin:$(PATH)
 
-.PHONY: help demo test test-fast test-lowest bench mutate docs lint audit release format clean environment
+.PHONY: help demo test test-fast test-lowest faults bench mutate docs lint audit release format clean environment
 
 help: ## show this list
 	@if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then on='\033[36m' off='\033[0m'; fi; \
@@ -42,6 +42,9 @@ test-fast: environment ## run the tests that take seconds
 test-lowest: build/requirements.txt ## run the tests that take seconds with the lowest version of each dependency
 	@UV_RESOLUTION=lowest-direct $(PYTHON) tools/environment.py build/lowest --group test --requirement build/requirements.txt
 	@build/lowest/bin/pytest --numprocesses auto --dist worksteal -m 'not slow' -W ignore::DeprecationWarning
+
+faults: environment ## kill kernels, workers, runs and services at 20 moments each, and list what came of it
+	@FAULT_MOMENTS=20 $(BIN)/pytest -s tests/runtime/test_kills.py tests/test_deploy.py -k "kill or survive"
 
 bench: environment ## measure speed and scale, write build/bench/, fail where a limit is missed
 	@$(BIN)/python -m benchmarks

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import random
 import re
 import shutil
 import stat
@@ -36,6 +37,7 @@ import time
 time.sleep(4)
 context.save("x", 1)
 """
+RUN_SECONDS = 12  # that a run of two such steps takes, with its way through the queue
 LOCATION = "dag"
 LAUNCH = """mutation($asked: ExecutionParams!) { launchRun(executionParams: $asked) {
   ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
@@ -353,10 +355,16 @@ def test_the_services_run_what_is_asked_for_and_survive_the_death_of_each(servic
 
         wait_for(under_way, f"{name}: the runs do not begin")
         time.sleep(1)
-        services.kill(name)
-        time.sleep(1)
-        services.start(name)
-        wait_for(lambda new=launched: settled(services, new), f"{name}: not all runs have passed")
+        kill_and_settle(services, name, launched)
+
+    # and the two that people end most at any moment at all: `make faults` asks for 20
+    moments = random.Random("services")
+    for name in ("daemon", "web") * (int(os.environ.get("FAULT_MOMENTS", "1")) - 1):
+        launched = [services.launch()]
+        moment = moments.uniform(0, RUN_SECONDS)
+        time.sleep(moment)
+        kill_and_settle(services, name, launched)
+        print(f"KILLED {name} {moment:.1f} s after a run was launched")
 
     def of_schedule() -> bool:
         return any(
@@ -370,6 +378,14 @@ def test_the_services_run_what_is_asked_for_and_survive_the_death_of_each(servic
     passed = [run["root"] for run in runs if run["status"] == "SUCCESS"]
     assert len(passed) == len(set(passed))
     assert broken_artefacts(services.project / "artefacts") == []
+
+
+def kill_and_settle(services: Services, name: str, launched: list[str]) -> None:
+    """Kill a service and start it again; the runs that were launched pass all the same."""
+    services.kill(name)
+    time.sleep(1)
+    services.start(name)
+    wait_for(lambda: settled(services, launched), f"{name}: not all runs have passed")
 
 
 def executed_beside_itself(runs: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -60,3 +60,11 @@ def main() -> None:
     except ProjectError as error:
         click.echo(str(error), err=True)
         raise SystemExit(1) from None
+    except Exception as error:
+        from dsml.cli.trouble import trouble
+
+        problem = trouble(error)
+        if problem is None:
+            raise
+        click.echo(str(problem), err=True)
+        raise SystemExit(1) from None

@@ -72,8 +72,10 @@ def run_shown(
     from dsml.orchestrate.config import op_name
     from dsml.orchestrate.launch import create_run, execute
     from dsml.store import Store
+    from dsml.store.disk import check_disk
 
     store = Store.open(project.root, project.catalog)
+    check_disk(store)
     store.reach()
     started = run or create_run(project, request, instance, tags)
     _head(console, request, started.run_id)

@@ -18,6 +18,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from dsml.contract.figures import duration
+from dsml.contract.problem import Problem, Where
 from dsml.orchestrate.config import PLAN, parse_step_key
 from dsml.orchestrate.launch import interrupted
 from dsml.step.task import UNCHANGED
@@ -29,6 +30,7 @@ _BEGINNINGS = (
     DagsterEventType.STEP_SKIPPED,
     DagsterEventType.STEP_FAILURE,
 )
+_CRASHED = "ChildProcessCrashException"  # how Dagster's error of a worker that is gone ends
 _SHOWN = 12  # running steps that are shown at once
 WAITING = "waiting"
 _OPEN = (WAITING, "running")
@@ -117,7 +119,7 @@ class Progress:
         elif kind == DagsterEventType.STEP_SKIPPED:
             step.status, step.ended = "skipped", timestamp
         elif kind == DagsterEventType.STEP_FAILURE:
-            step.status, step.error = _failure(event)
+            step.status, step.error = _failure(event, step.name)
             step.ended = timestamp
         elif kind == DagsterEventType.STEP_UP_FOR_RETRY:
             step.status, step.error = "retrying", _message(event)
@@ -138,11 +140,15 @@ def _is_blocked(event: DagsterEvent) -> bool:
     return isinstance(data, EngineEventData) and "pool" in data.metadata
 
 
-def _failure(event: DagsterEvent) -> tuple[str, str]:
+def _failure(event: DagsterEvent, step: str) -> tuple[str, str]:
     """The status of a step that has failed, and why it has."""
     from dsml.orchestrate.runner import CANCELLED  # slow, and loaded where a step has been run
 
     error = _message(event)
+    if error.endswith(_CRASHED):
+        what = "the worker process that ran it has died; was the memory used up?"
+        fix = "carry on: dsml run --from-failure latest"
+        return "failed", str(Problem(Where(step), what, fix, "worker-died"))
     return ("cancelled", "") if interrupted(event) or error == CANCELLED else ("failed", error)
 
 

@@ -99,9 +99,15 @@ def execute(
     """Execute a run to its end; ``listener`` gets every event, from a thread of its own."""
     job = reconstructable_job(project.root, request.pipeline)
     over = threading.Event()
-    follower = threading.Thread(
-        target=_follow, args=(instance, run.run_id, listener, over), name="events", daemon=True
-    )
+    failed: list[Exception] = []
+
+    def follow() -> None:
+        try:
+            _follow(instance, run.run_id, listener, over)
+        except Exception as error:  # the database is gone, which the run itself finds, too
+            failed.append(error)
+
+    follower = threading.Thread(target=follow, name="events", daemon=True)
     follower.start()
     try:
         with console_in_file(Path(instance.root_directory), run.run_id):
@@ -114,6 +120,8 @@ def execute(
     finally:
         over.set()
         follower.join()
+    if failed:
+        raise failed[0]
     ended = instance.get_run_by_id(run.run_id)
     return run.status if ended is None else ended.status
 

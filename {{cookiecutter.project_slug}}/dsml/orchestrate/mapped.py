@@ -46,6 +46,7 @@ from dsml.step.checks import CheckResult, combined
 from dsml.step.inputs import find_inputs
 from dsml.step.task import collected
 from dsml.store import Manifest, Plan, StepRun, Store
+from dsml.store.disk import disk_told
 from dsml.store.manifest import NOTEBOOK_FILE
 from dsml.store.once import AlreadyPublished
 
@@ -68,7 +69,8 @@ def make_plan(context: OpExecutionContext, project: Project, step: StepSpec) -> 
             {instance.key: instance.values for instance in instances(in_order)},
             inputs_of(context, project, step, store, address),
         )
-    store.keep_plan(address, plan)
+        with disk_told(store.work):
+            store.keep_plan(address, plan)
     context.log.info(f"{len(plan.instances)} instances: {', '.join(plan.instances)}")
     return plan
 
@@ -206,7 +208,8 @@ def collect_instances(
         parts = _parts(context, step, store, plan)
         task = task_of(context, project, step, store, whole, plan.inputs, {})
     try:
-        store.record(manifest := collected(task, plan, parts))
+        with told(), disk_told(store.work):
+            store.record(manifest := collected(task, plan, parts))
     except AlreadyPublished:
         manifest = published_by_another(context, task)
     yield from _outputs(context, store, step, manifest, parts)

@@ -47,6 +47,7 @@ from dsml.step.task import (
     taken_over,
 )
 from dsml.store import Input, Manifest, StepRun, Store
+from dsml.store.disk import disk_told
 from dsml.store.manifest import NOTEBOOK_FILE
 from dsml.store.once import AlreadyPublished
 from dsml.store.runs import note_cached
@@ -188,11 +189,12 @@ def published(context: StepContext, project: Project, task: Task) -> Manifest:
         Failure: with the message for the user.
         Blocked: an out breaks a check that blocks.
     """
-    found = _published_before(task)
-    if found is not None:
-        return found
     try:
-        return _unchanged(context, task) or _attempted(context, project, task)
+        with disk_told(task.store.work):
+            found = _published_before(task) or _unchanged(context, task)
+        return found or _attempted(context, project, task)
+    except ProjectError as error:  # before the attempt began: the storage doesn't work
+        raise failure(context, task, str(error), again=True) from None
     except AlreadyPublished:
         found = published_by_another(context, task)
         context.log.warning(f"{task.address.label} {BY_ANOTHER}")
@@ -246,8 +248,9 @@ def _attempted(context: StepContext, project: Project, task: Task) -> Manifest:
 
     try:
         check_cancelled()
-        task = begun(task)
-        return attempt(task, context.log, connect)
+        with disk_told(task.store.work):
+            task = begun(task)
+            return attempt(task, context.log, connect)
     except ChecksFailed as failed:  # another attempt would only write the same once more
         raise Blocked(failed, failure(context, task, str(failed))) from None
     except ProjectError as error:

@@ -48,6 +48,7 @@ from dsml.orchestrate.tracked import Tracked
 from dsml.step.facts import git_facts, git_origin, now
 from dsml.step.process import mark
 from dsml.store import Store
+from dsml.store.disk import disk_told
 from dsml.store.runs import RunRecord, has_attempts, keep_run
 
 if TYPE_CHECKING:
@@ -139,8 +140,10 @@ class _Run:
         self._record = _record(project, run, plan)
         self._known: dict[str, Tried] = {}
         self._next = 0.0
+        self._is_kept = False
         with self._told():
             keep_run(self._store, self._record)
+            self._is_kept = True
         for name in project.catalog.preload:
             if importlib.util.find_spec(name.partition(".")[0]) is None:
                 log.warning(f"catalog.yml, preload: there is no module '{name}'")
@@ -157,7 +160,7 @@ class _Run:
             return
         self.tracked.push()
         begun = time.monotonic()
-        if begun < self._next:
+        if begun < self._next or not self._is_kept:
             return
         with self._told():
             trace.write(self._store, self._record.run_id, self._known)
@@ -179,7 +182,10 @@ class _Run:
     def _told(self) -> Iterator[None]:
         """A run is not to fail because of its trace."""
         try:
-            yield
+            with disk_told(self._store.work):
+                yield
+        except ProjectError as error:
+            self._log.warning(f"the trace of this run could not be written: {error}")
         except Exception as error:
             self._log.warning(
                 f"the trace of this run could not be written: {type(error).__name__}: {error}"

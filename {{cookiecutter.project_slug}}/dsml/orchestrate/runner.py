@@ -28,6 +28,7 @@ from dsml.step.reported import Reported
 from dsml.step.spans import TRACEPARENT, traceparent
 from dsml.step.task import Observed, Task, manifest_of, measure_outs, record_of, setting_of
 from dsml.store import Manifest, Staging, StepRun
+from dsml.store.disk import NO_SPACE, ROOM
 from dsml.store.manifest import ATTEMPTS_FOLDER, HTML_FILE, LOG_FILE, NOTEBOOK_FILE, REPORT_FILE
 
 CANCELLED = "the run was cancelled"
@@ -115,6 +116,8 @@ def _attempt(task: Task, log: Log, connect: Connect) -> Manifest:
         status, error = "cancelled", CANCELLED
         raise
     finally:
+        if status != "passed":
+            staging.drop_outs()  # on a disk that is full they are in the way of the evidence
         record = record_of(task, status, error, observed)
         task.store.keep_attempt(task.address, staging, record)
         if status != "passed":
@@ -161,6 +164,8 @@ def _execute(
         observed.exception, observed.traceback = failure.exception, failure.traceback
         where = Where(task.step.path, failure.cell, None, failure.line)
         fix = f"look at the executed notebook: {task.kept(task.number, NOTEBOOK_FILE)}"
+        if NO_SPACE in failure.error:
+            fix = ROOM
         raise ProjectError([Problem(where, failure.error, fix, "failed")])
     if task.step.report:
         _write_report(execution, task.address, staging.evidence / REPORT_FILE, log)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 # matplotlib writes its own version into a picture; without it equal pictures are equal files
 _NO_SOFTWARE: dict[str, Any] = {"Software": None}
+_HALF_WRITTEN = re.compile(r"\d+ requested and \d+ written")
 
 
 class Format(NamedTuple):
@@ -41,12 +46,28 @@ def save(obj: Any, path: Path, notes: Path | None = None) -> None:
         TypeError: the format cannot hold such an object.
     """
     found = _format(path)
-    if notes is None or not found.in_order:
-        found.save(obj, path)
-        return
-    from dsml.step.hashed import save_hashed
+    with _room_told(path):
+        if notes is None or not found.in_order:
+            found.save(obj, path)
+            return
+        from dsml.step.hashed import save_hashed
 
-    save_hashed(lambda: found.save(obj, path), path, notes)
+        save_hashed(lambda: found.save(obj, path), path, notes)
+
+
+@contextlib.contextmanager
+def _room_told(path: Path) -> Iterator[None]:
+    """Say of a disk that is full that it is; numpy says how much it has written, and no more."""
+    try:
+        yield
+    except OSError as error:
+        is_half = error.errno is None and _HALF_WRITTEN.fullmatch(str(error)) is not None
+        if is_half or error.errno == errno.ENOSPC:
+            with contextlib.suppress(OSError):
+                path.unlink()  # half of it is of no use, and the notebook needs the room
+        if is_half:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
 
 
 def is_known(path: Path) -> bool:

@@ -48,6 +48,10 @@ class Staging:
         for folder in (self.outs, self.evidence, self.private):
             _make(folder)
 
+    def drop_outs(self) -> None:
+        """Delete what was written and will not be published."""
+        shutil.rmtree(self.outs, ignore_errors=True)
+
     def remove(self) -> None:
         """Delete what is left of the attempt."""
         shutil.rmtree(self.folder, ignore_errors=True)
