@@ -84,7 +84,7 @@ def test_after_a_kill_nothing_is_half_done_and_the_run_can_be_carried_on(
             print(f"KILLED {kind} at {number} of {count}: {how}")
         if ended.total() == killed.MOMENTS:
             break
-    record_property(f"{kind}, killed at {killed.MOMENTS} of {count} moments", dict(ended))
+    record_property(f"{kind}, killed at {killed.MOMENTS} of {count} moments", str(dict(ended)))
 
 
 def carried_on(root, code):
