@@ -186,7 +186,8 @@ def test_wrong_usage_gives_2(make, arguments):
 
 def test_the_generated_workflow_asks_for_annotations():
     folder = Path(__file__).resolve().parents[2] / "{{cookiecutter.project_slug}}"
-    assert "make check format=github" in (folder / ".github/workflows/ci.yml").read_text("utf-8")
+    (workflow,) = (folder / ".github" / "workflows").iterdir()
+    assert "make check format=github" in workflow.read_text("utf-8")
     assert "--format '$(format)'" in (folder / "Makefile").read_text("utf-8")
 
 
