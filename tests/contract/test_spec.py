@@ -200,7 +200,7 @@ def test_any_call_of_get_context_will_do(spec_of, call):
 # --- the keys
 
 
-KNOWN = "known are: after, cache, checks, config_schema, description, ins, map, outs and 5 more"
+KNOWN = "known are: after, cache, checks, config_schema, description, ins, map, needs and 6 more"
 
 
 @pytest.mark.parametrize(
