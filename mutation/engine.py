@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -77,33 +77,28 @@ def make() -> dict[str, list[str]]:
 def try_mutants(names: Iterable[str], most: int) -> Iterator[tuple[str, str]]:
     """Run tests of each mutant until one fails; its name and its fate, such as ``killed``.
 
-    Asked are those that call the mutated function, at the ``most`` so many: those that call the
-    fewest others.
+    Asked are those that call the mutated function: first the ``most`` that call the fewest others,
+    then the rest.
     """
     hypothesis.settings.load_profile("mutation")
     runner = ForkRunner(1, _Runner())
     collect_or_load_stats(runner)  # they all pass, or it ends here
     set_mutant_under_test("")
-    tests = _closest(state().tests_by_mangled_function_name, most)
+    callers = state().tests_by_mangled_function_name
+    calls = Counter(test for tests in callers.values() for test in tests)
     runner.startup()
     for name in names:
-        asked = tests.get(mangled_name_from_mutant_name(name), [])
-        if not asked:
-            yield name, _NO_TESTS
-            continue
-        took = sum(state().duration_by_test[test] for test in asked)
-        runner.submit(name, asked, math.ceil(_CPU_FACTOR * took + _CPU_SECONDS), took)
-        yield name, status_by_exit_code[runner.wait_for_result().exit_code]
+        tests = callers.get(mangled_name_from_mutant_name(name), set())
+        nearest = sorted(tests, key=lambda test: (calls[test], test))
+        fate = _NO_TESTS
+        for asked in filter(None, (nearest[:most], nearest[most:])):
+            took = sum(state().duration_by_test[test] for test in asked)
+            runner.submit(name, asked, math.ceil(_CPU_FACTOR * took + _CPU_SECONDS), took)
+            fate = status_by_exit_code[runner.wait_for_result().exit_code]
+            if fate in NOTICED:
+                break
+        yield name, fate
     runner.shutdown()
-
-
-def _closest(callers: Mapping[str, Iterable[str]], most: int) -> dict[str, list[str]]:
-    """Of the tests that call a function those that call the fewest."""
-    calls = Counter(test for tests in callers.values() for test in tests)
-    return {
-        function: sorted(tests, key=lambda test: (calls[test], test))[:most]
-        for function, tests in callers.items()
-    }
 
 
 def difference(name: str, path: str) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from mutation import engine
 from mutation.sample import draw, interval
 
-TESTS = 80  # that are asked about a mutant at the most
+TESTS = 80  # that are asked about a mutant first
 
 
 def measure(title: str, sample: int | None, seed: int) -> float:
