@@ -267,11 +267,10 @@ def sums(project, run_id):
 
 
 @pytest.mark.slow
-def test_training_gives_the_same_artefacts_on_the_workers_of_a_cluster(project):
-    (before,) = {
-        file.parent.name for file in project.glob("artefacts/small/train/fit/*/manifest.json")
-    }
-    options = ("--executor", "dask", "--workers", "2", "--force")
-    report = dsml_run(project, "training", *options)
-    assert len(sums(project, before)) > len(TRAINING)
-    assert sums(project, report["run_id"]) == sums(project, before)
+@pytest.mark.parametrize("executor", ["dask", "ray"])
+def test_training_gives_the_same_artefacts_on_the_workers_of_a_cluster(executor, project):
+    manifests = project.glob("artefacts/small/train/fit/*/manifest.json")
+    before = sums(project, min(manifests, key=lambda file: file.stat().st_mtime).parent.name)
+    report = dsml_run(project, "training", "--executor", executor, "--workers", "2", "--force")
+    assert len(before) > len(TRAINING)
+    assert sums(project, report["run_id"]) == before

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import sys
 import time
 
 import psutil
 import pytest
-from conftest import run_command
+from conftest import BIN, free_port, run_command
 from distributed import LocalCluster
+
+from dsml.orchestrate.remote.ray import ALONE
 
 from .projects import (
     Step,
@@ -27,6 +31,7 @@ from .projects import (
 pytestmark = pytest.mark.slow
 
 CLUSTERS = ["dask", "ray"]
+TOKEN = "0123456789abcdef" * 4
 X = {"x": "x.json"}
 # The first time it has the worker killed that it runs on, and would then go on for ever.
 LOSES_ITS_WORKER = """
@@ -76,6 +81,44 @@ def scheduler():
         silence_logs="CRITICAL",
     ) as cluster:
         yield cluster.scheduler_address
+
+
+@pytest.fixture
+def ray_address():
+    """The address of a cluster of Ray that is there already, and asks for a token."""
+    port = free_port()
+    command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={port}"]
+    command += ["--node-ip-address=127.0.0.1", "--include-dashboard=false"]
+    settings = {**os.environ, **ALONE, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    process = subprocess.Popen(
+        [*command, "--min-worker-port=0", "--max-worker-port=0"],
+        env=settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "Ray runtime started" in line:
+                break
+        else:
+            pytest.fail("".join(said))
+        yield f"127.0.0.1:{port}"
+    finally:
+        kill_group(process)
+        process.communicate(timeout=60)
+
+
+@pytest.fixture(params=CLUSTERS)
+def there(request):
+    """The name of a cluster that is there already, and the variable that leads to it."""
+    if request.param == "dask":
+        return "dask", {"DASK_SCHEDULER_ADDRESS": request.getfixturevalue("scheduler")}
+    address = request.getfixturevalue("ray_address")
+    return "ray", {"RAY_ADDRESS": address, "RAY_AUTH_TOKEN": TOKEN, **ALONE}
 
 
 @pytest.fixture(scope="module")
@@ -165,12 +208,12 @@ time.sleep(120)
 
 
 def test_a_run_that_is_cancelled_ends_its_steps_and_keeps_what_they_had(
-    root, scheduler, record_property
+    root, there, record_property
 ):
+    name, variable = there
     write_project(root, {"a.sleeps": Step(SLEEP, outs=X), "b.waits": Step(after=["a.sleeps"])})
     begun = root / "stages" / "a" / "begun"
-    address = {"DASK_SCHEDULER_ADDRESS": scheduler}
-    process = start(root, "run", "--executor", "dask", "--json", **address)
+    process = start(root, "run", "--executor", name, "--json", **variable)
     try:
         wait_until(lambda: begun.exists() or process.poll() is not None, 240)
     except AssertionError:
@@ -181,7 +224,7 @@ def test_a_run_that_is_cancelled_ends_its_steps_and_keeps_what_they_had(
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     wait_until(lambda: not psutil.pid_exists(kernel))
-    record_property("Dask: the kernel is gone after Ctrl-C", f"{time.monotonic() - began:.1f} s")
+    record_property(f"{name}: the kernel is gone after Ctrl-C", f"{time.monotonic() - began:.1f} s")
     out, err = process.communicate(timeout=60)
     assert json.loads(out)["status"] == "canceled", err
     (record,) = [json.loads(f.read_text()) for f in root.rglob("attempts/1/attempt.json")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from dsml.contract.needs import Needs
@@ -16,6 +17,8 @@ from dsml.orchestrate.remote.worker import Request, on_ray
 VARIABLE = "RAY_ADDRESS"  # Ray's own
 _LOST = 3  # how often a step is executed again whose worker is lost
 _LOCAL = "local"
+_MODE = "RAY_AUTH_MODE"
+_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 _STARTS = 3  # Ray gives its processes 15 seconds; under load that is not always enough
 # Of a cluster that is started here: it listens on 127.0.0.1 alone, as Ray has it by itself where a
 # cluster is of one machine at all times, and tells its makers nothing.
@@ -38,7 +41,7 @@ def connect_ray(address: str | None, workers: int | None) -> Iterator[Cluster]:
     if address == _LOCAL:
         options |= {"num_cpus": count, "include_dashboard": False}
         options |= {"_node_ip_address": "127.0.0.1"}
-    with _environment(ALONE if address == _LOCAL else {}):
+    with _environment(ALONE if address == _LOCAL else _token()):
         import ray
 
         ray.cloudpickle.register_pickle_by_value(worker)
@@ -71,9 +74,20 @@ def _begin(address: str, options: dict[str, Any]) -> None:
             return
 
 
+def _token() -> dict[str, str]:
+    """What has a token shown that is there: a cluster that is begun where there is one wants it."""
+    known = [*filter(None, map(os.environ.get, _TOKENS))]
+    if _MODE in os.environ or not (known or (Path.home() / ".ray" / "auth_token").is_file()):
+        return {}
+    return {_MODE: "token"}
+
+
 def _problem(address: str, error: Exception) -> Problem:
     what = f"no cluster of Ray answers at {address}: {error}"
-    fix = f"start it, or name another: {VARIABLE}=host:6379; without one a run has its own"
+    fix = (
+        f"start it, or name another: {VARIABLE}=host:6379; where it asks for a token: "
+        f"{_TOKENS[0]}; without an address a run has a cluster of its own"
+    )
     if address == _LOCAL:
         what = f"Ray could not be started on this machine: {error}"
         fix = "look at /tmp/ray/session_latest/logs; where there is less to do it starts sooner"

@@ -71,6 +71,7 @@ class _Steps:
 def main() -> None:
     """Execute steps until the worker is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a worker may hold back what steps are told
     with contextlib.suppress(Exception):  # the step tells what is wrong with it
         importlib.import_module("dag")
     gc.freeze()
