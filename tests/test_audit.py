@@ -74,7 +74,10 @@ FAULTS = {
         "run: make test",
         'run: echo "${{ github.event.pull_request.title }}"',
     ),
-    "all rights for everybody": ("permissions: {}", "permissions: write-all"),
+    "all rights for everybody": (
+        "    permissions:\n      contents: read",
+        "    permissions: write-all",
+    ),
     "a key that workflows don't have": ("timeout-minutes: 30", "timeout-minute: 30"),
 }
 

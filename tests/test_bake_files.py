@@ -42,6 +42,7 @@ PAGES = (
     "executors",
     "experiments",
     "fan_out",
+    "faults_in_production",
     "logging",
     "notebooks",
     "notification",

@@ -323,7 +323,7 @@ def test_a_command_with_make_is_the_same_as_without(example, request, installed,
 def test_every_way_to_run_that_the_readme_of_a_project_shows_works(empty, installed, run):
     project = installed(empty)
     ways = [with_make for with_make, _ in commands_of(project) if with_make.startswith("run")]
-    assert len(ways) == 7
+    assert len(ways) == 8
     for way in ways:
         if "from=" in way:
             fail_once(project, run)

@@ -16,7 +16,7 @@ from dsml.contract.problem import ProjectError
 from dsml.contract.project import load_project
 from dsml.store import Input, Layout, Output, StepRun, remote
 from dsml.store.cache import Cache
-from dsml.store.manifest import InstanceRun, LoggedModel, Manifest, Plan
+from dsml.store.manifest import MANIFEST_FILE, InstanceRun, LoggedModel, Manifest, Plan
 from dsml.store.missing import is_missing, newest_of
 from dsml.store.paths import leads_away, same_path
 from dsml.store.publish import input_of
@@ -289,7 +289,9 @@ def test_what_was_published_is_listed_by_step_experiment_and_the_beginning_of_a_
 def test_equal_results_are_found_while_their_files_are_there(store):
     manifest = publish(store, FIT, m=b"1")
     assert store.same(FIT, "f00") is None
-    store.record(replace(manifest, fingerprint="f00"))
+    known = replace(manifest, fingerprint="f00")
+    store.write(store.path(FIT, MANIFEST_FILE), known.to_json())
+    store.settle(known)
     now = FIT.of_run("now")
     assert store.same(now, "f00").run_id == "run-1"
     assert store.same(now, "f01") is None

@@ -105,11 +105,13 @@ class Plan:
     gone_runs: frozenset[str]
 
 
-def make_plan(there: There, rule: Rule) -> Plan:
-    """Decide what goes."""
+def make_plan(there: There, rule: Rule, staying: Iterable[StepRun] = ()) -> Plan:
+    """Decide what goes; ``staying`` are parts that are not up for decision, for any reason."""
     kept = _Kept(there)
     for address, why in _roots(there, rule):
         kept.add(address, why)
+    for address in staying:
+        kept.add(address, "it stays for now")
     runs = dict(_kept_runs(there, rule, kept.why))
     return Plan(
         kept.why,
