@@ -27,7 +27,7 @@ NOTEBOOK = {
         "orchestrate.materialise:task_of",
     ),
     "note that the attempt has begun, folders for it": (
-        "step.task:begin",
+        "orchestrate.materialise:begun",
         "orchestrate.runner:setting_of",
         "store.publish:Store.stage",
     ),

@@ -94,7 +94,9 @@ def cluster(root: Path, home: Path) -> Iterator[Cluster]:
 
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
-            self._answer(found.create(json.loads(self.rfile.read(length))))
+            body = json.loads(self.rfile.read(length))
+            body["metadata"].setdefault("namespace", self.path.split("/")[-2])
+            self._answer(found.create(body))
 
         def do_GET(self) -> None:
             name = self.path.removesuffix("/status").rpartition("/")[2]
