@@ -39,7 +39,7 @@ def main(words: list[str]) -> int:
         prepare(folder, package, asked.modules or package.modules, asked.tests or package.tests)
     os.chdir(folder)
     # mutmut reads its settings in this folder as soon as it is imported
-    from mutation.score import measure  # noqa: PLC0415
+    from mutation.score import measure  # noqa: PLC0415 - not before the folder is entered
 
     sample = None if asked.all else asked.sample or package.sample
     score = measure(f"dsml/{package.name}", sample, asked.seed)

@@ -44,7 +44,7 @@ class _Runner(PytestRunner):
     A command line that pytest refuses would pass for a test that failed.
     """
 
-    def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:  # noqa: ARG002
+    def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:  # noqa: ARG002 - as mutmut calls it
         """Run some tests in their order until one fails; pytest's exit code."""
         order = {test: position for position, test in enumerate(tests)}
 

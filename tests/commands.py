@@ -19,7 +19,7 @@ from dagster._cli import cli as dagster_cli
 
 # What commands import when they need it.
 import dsml.orchestrate.definitions
-import dsml.orchestrate.launch  # noqa: F401
+import dsml.orchestrate.launch  # noqa: F401 - loaded ahead
 from dsml.cli import main as dsml_cli
 
 TOOLS = {"dsml": dsml_cli, "dagster": dagster_cli}
