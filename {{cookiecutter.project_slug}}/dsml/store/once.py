@@ -37,7 +37,7 @@ from dsml.contract.lock import locked
 from dsml.store.manifest import Output, measure
 from dsml.store.paths import StepRun
 from dsml.store.remote import read
-from dsml.store.staging import own
+from dsml.store.staging import own, partial_of
 
 _SHA_SHOWN = 12  # characters of a sha256 that tell contents of one name apart
 # What a disk without links says, such as FAT and some network drives.
@@ -133,7 +133,7 @@ def write_once(target: UPath, text: str) -> None:
 
 
 def _write_once(target: Path, content: bytes) -> None:
-    partial = target.with_name(f".{target.name}.{own()}")
+    partial = partial_of(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         partial.write_bytes(content)

@@ -42,7 +42,7 @@ from dsml.store.paths import (
 )
 from dsml.store.read_as import input_of
 from dsml.store.remote import glob, open_root, put, read, read_all
-from dsml.store.staging import Staging, own
+from dsml.store.staging import Staging, partial_of
 
 __all__ = ["AlreadyPublished", "Staging", "Store", "input_of", "measure"]
 
@@ -392,7 +392,7 @@ class Store:
             # one put: object storage shows it when it is done; it has no folders to be made
             target.fs.pipe_file(target.path, text.encode())
             return
-        partial = target.with_name(f".{target.name}.{own()}")
+        partial = partial_of(target)
         check_inside(self.work, partial)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(text.encode())

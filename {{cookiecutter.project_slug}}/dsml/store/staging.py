@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,10 +60,11 @@ class Staging:
 
 def _make(folder: Path) -> None:
     """Make a folder, though attempts that end meanwhile remove the empty ones above it."""
-    for _ in range(_TRIES):
+    for tried in range(_TRIES):
         with contextlib.suppress(FileNotFoundError):
             folder.mkdir(parents=True, exist_ok=True)
             return
+        time.sleep(tried / 10_000)  # not in step with whoever removes them
     folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -72,3 +74,11 @@ def own() -> str:
     Machines that share a disk may have processes of the same number.
     """
     return f"{os.getpid()}-{int.from_bytes(os.urandom(8))}"
+
+
+def partial_of(target: Path) -> Path:
+    """The file beside a target that is written whole before it gets the target's name.
+
+    A clean-up knows by such names what a process that was killed has left.
+    """
+    return target.with_name(f".{target.name}.{own()}")
