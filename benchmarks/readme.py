@@ -1,4 +1,7 @@
-"""What commands write into this folder's README, and into a project's page on scale."""
+"""What commands write into this folder's README, and into a project's page on scale.
+
+A table has markers of its own, so that one that is measured again leaves the others as they are.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,23 @@ SCALE = TEMPLATE / "docs" / "scale.md"
 
 
 def write_results() -> None:
-    """Put the results in `build/bench/` into the README, those on scale into their page, too."""
+    """Put each result in `build/bench/` where it is shown; those of other benchmarks stay."""
     found = json.loads((report.FOLDER / report.RESULTS).read_bytes())
-    results = {entry["name"]: report.result_of(entry) for entry in found["results"]}
-    told = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
-    days = sorted({entry["measured"][:10] for entry in found["results"]})
-    head = f"Measured on {' and '.join(days)}; {told}."
-    order = [name for name in report.ORDER if name in results]
-    tables = [f"#{report.markdown(results[name])}" for name in order]
-    put("results", "\n\n".join([head, *tables]))
-    for name in USES:
-        if name in results:
-            put(name, report.table(results[name]), SCALE)
+    for entry in found["results"]:
+        result = report.result_of(entry)
+        scale = result.name in USES
+        told = report.table(result) if scale else f"#{report.markdown(result)}"
+        about = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
+        when = f"Measured on {entry['measured'][:10]}; {about}."
+        put(result.name, f"{told}\n\n{when}", SCALE if scale else README)
 
 
-def put(name: str, text: str, file: Path | None = None) -> None:
+def put(name: str, text: str, path: Path = README) -> None:
     """Replace what stands between the markers of a name.
 
     Raises:
         ValueError: there are no such markers.
     """
-    path = file or README
     begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     before, found, rest = path.read_text(encoding="utf-8").partition(begin)
     _, ended, after = rest.partition(end)

@@ -350,8 +350,9 @@ def test_the_readme_names_every_benchmark_and_holds_results_and_a_profile():
     text = readme.README.read_text(encoding="utf-8")
     for name in command.ALL:
         assert f"| `{name}` |" in text, name
-    results = text.partition("<!-- results -->")[2].partition("<!-- end of results -->")[0]
-    assert "\n### " in results
+        page = readme.SCALE.read_text(encoding="utf-8") if name in scale.USES else text
+        result = page.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0]
+        assert "\nMeasured on 20" in result, name
     told = text.partition("<!-- profile -->")[2].partition("<!-- end of profile -->")[0]
     for part in profile_run.NOTEBOOK:
         assert f"| {part} |" in told, part
@@ -366,6 +367,23 @@ def test_results_go_between_the_markers_and_nowhere_else(tmp_path):
     assert file.read_text(encoding="utf-8") == expected
     with pytest.raises(ValueError, match="no markers of 'y'"):
         readme.put("y", "new", file)
+
+
+def test_a_result_is_written_where_it_is_shown_and_no_other_is_touched(here, monkeypatch):
+    shown, by_scale = here / "README.md", here / "scale.md"
+    shown.write_text(
+        "<!-- check -->\nold\n<!-- end of check -->\n<!-- ui -->\nkept\n<!-- end of ui -->\n",
+        encoding="utf-8",
+    )
+    by_scale.write_text("<!-- steps -->\nold\n<!-- end of steps -->\n", encoding="utf-8")
+    monkeypatch.setattr(readme, "README", shown)
+    monkeypatch.setattr(readme, "SCALE", by_scale)
+    report.write([Result("check", "X", ROWS), Result("steps", "Y", ROWS)])
+    readme.write_results()
+    text, page = (file.read_text(encoding="utf-8") for file in (shown, by_scale))
+    assert "### X\n\n| " in text and "\nkept\n" in text and "old" not in text
+    assert "Measured on 20" in text and "Measured on 20" in page
+    assert "### Y" not in page and "| " in page and "old" not in page
 
 
 def test_results_of_other_benchmarks_are_kept(here):
