@@ -134,9 +134,9 @@ def _dsml(root: Path, *arguments: str) -> float:
 
 
 def _reported_again(root: Path) -> float:
-    """Bring the site up to date that lacks one run, the newest in the store."""
-    run = max((root / "site" / "runs").iterdir(), key=lambda folder: folder.name)
-    shutil.rmtree(run)
+    """Bring the site up to date that lacks one run: the one with most pages, so one with notebooks."""
+    runs = (root / "site" / "runs").iterdir()
+    shutil.rmtree(max(runs, key=lambda folder: sum(1 for _ in folder.rglob("*.html"))))
     return _dsml(root, "report")
 
 

@@ -463,6 +463,27 @@ def test_cells_that_are_tagged_for_it_are_left_out_of_a_report():
     assert "gone" not in text
 
 
+def test_a_cell_that_other_notebooks_have_too_is_cleaned_once(monkeypatch):
+    import nbconvert.filters
+    import nbformat
+
+    from dsml.evidence.site import notebooks
+
+    cleaned = []
+    clean = nbconvert.filters.clean_html
+    monkeypatch.setattr(
+        nbconvert.filters, "clean_html", lambda text: cleaned.append(text) or clean(text)
+    )
+    exporter = notebooks._exporter.__wrapped__()
+    monkeypatch.setattr(notebooks, "_exporter", lambda: exporter)
+    cells = [nbformat.v4.new_code_cell("1 < 2")]
+    page = notebooks.notebook_page(nbformat.v4.new_notebook(cells=cells), "a.b")
+    once = len(cleaned)
+    assert once
+    assert notebooks.notebook_page(nbformat.v4.new_notebook(cells=cells), "a.b") == page
+    assert len(cleaned) == once
+
+
 def test_the_mark_of_a_report_is_true_or_false_and_stands_in_a_notebook(root):
     with pytest.raises(ProjectError, match="report: 'yes' is neither true nor false"):
         write_project(root, {"a.b": Step(declared={"report": "yes"})})

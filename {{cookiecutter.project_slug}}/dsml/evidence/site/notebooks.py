@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import re
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dsml.evidence.site.templating import environment
@@ -38,6 +39,8 @@ _NOTE = (
     '<p class="note">This output needs scripts, which are not run here. '
     "It is whole in the executed notebook.</p>"
 )
+_REMEMBERED = 1000  # texts that are not cleaned twice, ...
+_SHORT = 20_000  # ... and the most characters of each
 # The exporter keeps what it is at work on in itself; steps may end in several threads at once.
 _EXPORTING = threading.Lock()
 
@@ -130,8 +133,17 @@ def _calm(data: dict[str, Any]) -> None:
 def _exporter() -> HTMLExporter:
     """The exporter; made once a process, since it compiles its templates."""
     from nbconvert import HTMLExporter
+    from nbconvert.filters import clean_html
 
-    return HTMLExporter(template_name="basic")
+    exporter = HTMLExporter(template_name="basic")
+    exporter.register_filter("clean_html", _remembering(clean_html))
+    return exporter
+
+
+def _remembering(clean: Callable[[Any], str]) -> Callable[[Any], str]:
+    """A filter that knows its last short texts: most notebooks of a site have the same cells."""
+    known = functools.lru_cache(_REMEMBERED)(clean)
+    return lambda text: (known if len(text) <= _SHORT else clean)(text)
 
 
 @functools.cache
