@@ -68,7 +68,10 @@ def wide(rounds: int = ROUNDS, sizes: Sequence[int] = STEPS) -> Result:
 def fanned_out(rounds: int = ROUNDS, sizes: Sequence[int] = INSTANCES) -> Result:
     """A mapped step with two instances, and with two hundred, and one that reads them all."""
     with tempfile.TemporaryDirectory() as folder:
-        projects = {size: _published(Path(folder) / str(size), _mapped(size)) for size in sizes}
+        projects = {
+            size: _published(Path(folder) / str(size), _MAPPED, {"make.values": list(range(size))})
+            for size in sizes
+        }
         return compared("instances", "Many instances", projects, USES["instances"], rounds)
 
 
@@ -91,23 +94,25 @@ def _chains(number: int) -> dict[str, Step]:
     }
 
 
-def _mapped(number: int) -> dict[str, Step]:
-    values = list(range(number))
-    return {
-        "make.each": _first(cache=True, map={"n": values}),
-        "use.all": _after("make.each"),
-    }
-
-
 def _first(**declared: object) -> Step:
     """A step that reads nothing."""
     return Step("context.save('x', [n])", {"outs": {"x": "x.json"}, **declared}, "n: int = 1")
 
 
-def _published(root: Path, found: Mapping[str, Step]) -> Path:
+# The list is no part of the notebook: each instance shows its notebook.
+_MAPPED = {
+    "make.values": _first(cache=True),
+    "make.each": _first(cache=True, map={"n": "make.values.x"}),
+    "use.all": _after("make.each"),
+}
+
+
+def _published(
+    root: Path, found: Mapping[str, Step], lists: Mapping[str, Sequence[int]] | None = None
+) -> Path:
     """A project all of whose steps are published, after a run that finds them unchanged."""
     write_project(root, found)
-    publish_all(root)
+    publish_all(root, lists)
     _dsml(root, "run")
     _dsml(root, "report")
     return root
@@ -134,7 +139,7 @@ def _dsml(root: Path, *arguments: str) -> float:
 
 
 def _reported_again(root: Path) -> float:
-    """Bring the site up to date that lacks one run: the one with most pages, so one with notebooks."""
+    """Bring the site up to date that lacks one run, one with the most pages: it has notebooks."""
     runs = (root / "site" / "runs").iterdir()
     shutil.rmtree(max(runs, key=lambda folder: sum(1 for _ in folder.rglob("*.html"))))
     return _dsml(root, "report")
