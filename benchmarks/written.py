@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from dsml.contract.cells import Json
 from dsml.contract.fanout import instances
 from dsml.contract.graph import order
+from dsml.contract.literals import Json
 from dsml.contract.project import Project, load_project
 from dsml.contract.spec import StepSpec
 from dsml.orchestrate.config import resolve_values

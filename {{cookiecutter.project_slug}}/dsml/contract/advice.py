@@ -11,10 +11,11 @@ import contextlib
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from dsml.contract.cells import OP_PARAMETERS, Cell, Notebook, parse
-from dsml.contract.literals import absolute_paths, may_hold_path, may_hold_secret, secrets
+from dsml.contract.cells import OP_PARAMETERS, Cell, Notebook
 from dsml.contract.problem import Problem, suggest
+from dsml.contract.source import parse
 from dsml.contract.spec import StepSpec
+from dsml.contract.suspicious import absolute_paths, may_hold_path, may_hold_secret, secrets
 from dsml.contract.usage import unused
 
 ADVICE: Mapping[str, str] = {

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from dsml.contract.cells import Json, is_json
 from dsml.contract.declared import Keys, Reader
+from dsml.contract.literals import Json, is_json
 from dsml.contract.problem import suggest
 from dsml.contract.types import ParameterType
 
@@ -186,7 +186,7 @@ def _read_check(reader: Reader, keys: Keys, given: Json, file: str) -> Check | N
 
 def _read_table(reader: Reader, keys: Keys, given: Mapping[str, Json]) -> Check:
     columns = reader.mapping((*keys, "columns"), given.get("columns"))
-    strict = bool(reader.flag(keys, given, "strict", default=False))
+    strict = reader.flag(keys, given, "strict", default=False)
     if strict and not columns:
         fix = 'name those that there may be: "columns": {"column": {}}'
         reader.report((*keys, "strict"), "no columns are declared", fix, "no-rule")
@@ -199,7 +199,7 @@ def _read_table(reader: Reader, keys: Keys, given: Mapping[str, Json]) -> Check:
         rows=_read_rows(reader, keys, given),
         strict=strict,
         schema=_read_schema(reader, keys, given),
-        blocking=bool(reader.flag(keys, given, "blocking", default=False)),
+        blocking=reader.flag(keys, given, "blocking", default=False),
     )
 
 
@@ -208,7 +208,7 @@ def _read_array(reader: Reader, keys: Keys, given: Mapping[str, Json]) -> Check:
         values=_read_values(reader, keys, given),
         rows=_read_rows(reader, keys, given),
         shape=_read_shape(reader, keys, given),
-        blocking=bool(reader.flag(keys, given, "blocking", default=False)),
+        blocking=reader.flag(keys, given, "blocking", default=False),
     )
 
 
@@ -221,18 +221,16 @@ def _read_column(reader: Reader, keys: Keys, given: object) -> Values:
 def _read_values(reader: Reader, keys: Keys, rules: Mapping[str, Any]) -> Values:
     kind = _read_type(reader, keys, rules)
     least, most = (_read_bound(reader, keys, rules, name, kind) for name in ("min", "max"))
-    if least is not None and most is not None and _order(least) > _order(most):
-        what = f"{least} is more than max, which is {most}"
-        reader.report((*keys, "min"), what, "exchange the two", "min-max")
+    _check_order(reader, keys, least, most)
     return Values(
         type=kind,
-        nullable=bool(reader.flag(keys, rules, "nullable", default=True)),
-        unique=bool(reader.flag(keys, rules, "unique", default=False)),
+        nullable=reader.flag(keys, rules, "nullable", default=True),
+        unique=reader.flag(keys, rules, "unique", default=False),
         min=least,
         max=most,
         among=_read_among(reader, keys, rules, kind),
         matches=_read_matches(reader, keys, rules, kind),
-        optional=bool(reader.flag(keys, rules, "optional", default=False)),
+        optional=reader.flag(keys, rules, "optional", default=False),
     )
 
 
@@ -270,6 +268,12 @@ def _read_bound(
         (*keys, name), f"{bound!r} is no bound for values of type {kind}", fix, "wrong-type"
     )
     return None
+
+
+def _check_order(reader: Reader, keys: Keys, least: Json, most: Json) -> None:
+    if least is not None and most is not None and _order(least) > _order(most):
+        what = f"{least} is more than max, which is {most}"
+        reader.report((*keys, "min"), what, "exchange the two", "min-max")
 
 
 def _order(bound: Json) -> Any:
@@ -330,13 +334,10 @@ def _read_rows(reader: Reader, keys: Keys, given: Mapping[str, Json]) -> Rows:
         reader.report(keys, f"{value!r} is no dict of bounds", fix, "wrong-type")
         return Rows()
     reader.known(keys, value, ("min", "max"))
-    rows = Rows(
-        *(reader.whole(keys, value, name, what="number of rows") for name in ("min", "max"))
-    )
-    if rows.min is not None and rows.max is not None and rows.min > rows.max:
-        what = f"{rows.min} is more than max, which is {rows.max}"
-        reader.report((*keys, "min"), what, "exchange the two", "min-max")
-    return rows
+    what = "number of rows"
+    least, most = (reader.whole(keys, value, name, None, what=what) for name in ("min", "max"))
+    _check_order(reader, keys, least, most)
+    return Rows(least, most)
 
 
 def _read_shape(

@@ -6,20 +6,16 @@ in for it, so that all mistakes are told at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, fields
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from dsml.contract.problem import suggest
 
 Keys = tuple[str, ...]
-
-
-class Report(Protocol):
-    """Takes a finding: the keys that lead to it, what is wrong, how to mend it, and its kind."""
-
-    def __call__(self, keys: Keys, what: str, fix: str, name: str) -> None:
-        """Note it."""
+# Takes a finding: the keys that lead to it, what is wrong, how to mend it, and its kind.
+Report = Callable[[Keys, str, str, str], None]
+Default = TypeVar("Default")
 
 
 def key(
@@ -40,6 +36,12 @@ def key(
 def keys_of(kind: type[Any]) -> dict[str, str]:
     """The keys of a mapping that a class stands for, and what each is for."""
     return {item.name: item.metadata["about"] for item in fields(kind) if "about" in item.metadata}
+
+
+def line_in(lines: Mapping[Keys, int], keys: Keys, otherwise: int) -> int:
+    """The line of the innermost of ``keys`` that has one."""
+    ends = range(len(keys), -1, -1)
+    return next((lines[keys[:end]] for end in ends if keys[:end] in lines), otherwise)
 
 
 class Reader:
@@ -64,12 +66,19 @@ class Reader:
         self.report(keys, f"{value!r} is no mapping", "write it as {key: value}", "wrong-type")
         return {}
 
-    def text(self, keys: Keys, value: Mapping[str, Any], name: str, default: str = "") -> str:
+    def text(
+        self,
+        keys: Keys,
+        value: Mapping[str, Any],
+        name: str,
+        default: str = "",
+        fix: str = "put it in quotes",
+    ) -> str:
         """The text under a key."""
         text = value.get(name, default)
         if isinstance(text, str):
             return text
-        self.report((*keys, name), f"{text!r} is no text", "put it in quotes", "wrong-type")
+        self.report((*keys, name), f"{text!r} is no text", fix, "wrong-type")
         return default
 
     def texts(
@@ -101,11 +110,11 @@ class Reader:
         keys: Keys,
         value: Mapping[str, Any],
         name: str,
-        default: float | None = None,
+        default: Default,
         *,
         what: str,
         positive: bool = False,
-    ) -> float | None:
+    ) -> float | Default:
         """A number that is not negative; ``what`` says of what, for the message."""
         number = value.get(name)
         if number is None:
@@ -122,27 +131,26 @@ class Reader:
         keys: Keys,
         value: Mapping[str, Any],
         name: str,
-        default: int | None = None,
+        default: Default,
         *,
         what: str,
         least: int = 0,
-    ) -> int | None:
+    ) -> int | Default:
         """A whole number that is at least ``least``; ``what`` says of what, for the message."""
         number = value.get(name, default)
-        if number is default or (type(number) is int and number >= least):
-            return number
-        self.report(
-            (*keys, name), f"{number!r} is no {what}", f"write {least} or more", "wrong-type"
-        )
-        return default
+        if number is not default and not (type(number) is int and number >= least):
+            fix = f"write {least} or more"
+            self.report((*keys, name), f"{number!r} is no {what}", fix, "wrong-type")
+            return default
+        return number
 
     def flag(
-        self, keys: Keys, value: Mapping[str, Any], name: str, default: bool | None = None
-    ) -> bool | None:
+        self, keys: Keys, value: Mapping[str, Any], name: str, default: Default
+    ) -> bool | Default:
         """True or False."""
         flag = value.get(name, default)
-        if flag is default or isinstance(flag, bool):
-            return flag
-        what = f"{flag!r} is neither true nor false"
-        self.report((*keys, name), what, "write true or false", "wrong-type")
-        return default
+        if flag is not default and not isinstance(flag, bool):
+            what = f"{flag!r} is neither true nor false"
+            self.report((*keys, name), what, "write true or false", "wrong-type")
+            return default
+        return flag

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dsml.contract.cells import Json, is_json
 from dsml.contract.declared import Keys, Reader
+from dsml.contract.literals import Json, is_json
 from dsml.contract.names import is_artefact_path
 
 Grid = Mapping[str, Sequence[Json]]

@@ -7,36 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dsml.contract.declared import Keys, Reader, key, keys_of
+from dsml.contract.names import FUNCTION
 from dsml.contract.problem import suggest
 
 MODEL_NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]*"  # of a folder, and of a registered model in MLflow
-# The metrics that need nothing but the labels and what a model says; whether more is better.
-METRICS: Mapping[str, bool] = {
-    "accuracy": True,
-    "balanced_accuracy": True,
-    "f1": True,
-    "f1_macro": True,
-    "f1_micro": True,
-    "f1_weighted": True,
-    "precision": True,
-    "precision_macro": True,
-    "recall": True,
-    "recall_macro": True,
-    "jaccard": True,
-    "cohen_kappa": True,
-    "matthews_corrcoef": True,
-    "r2": True,
-    "explained_variance": True,
-    "mae": False,
-    "mse": False,
-    "rmse": False,
-    "mape": False,
-    "median_absolute_error": False,
-    "max_error": False,
-    "mean_pinball_loss": False,
-}
-# Of `score`: module:function.
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+# The metrics that need nothing but the labels and what a model says, by whether more is better.
+_HIGHER = (
+    *("accuracy", "balanced_accuracy", "f1", "f1_macro", "f1_micro", "f1_weighted"),
+    *("precision", "precision_macro", "recall", "recall_macro", "jaccard"),
+    *("cohen_kappa", "matthews_corrcoef", "r2", "explained_variance"),
+)
+_LOWER = ("mae", "mse", "rmse", "mape", "median_absolute_error", "max_error", "mean_pinball_loss")
+METRICS: Mapping[str, bool] = {**dict.fromkeys(_HIGHER, True), **dict.fromkeys(_LOWER, False)}
 
 
 @dataclass(frozen=True)
@@ -78,9 +60,9 @@ def read_model(read: Reader, name: str, value: Mapping[str, object]) -> Model:
     if not re.fullmatch(MODEL_NAME, name):
         read.report(keys, "is no name of a model", "use letters, digits, '_' and '-'", "no-name")
     metric, score = read.text(keys, value, "metric"), read.text(keys, value, "score")
-    for needed, text in (("metric", metric), ("holdout", value.get("holdout"))):
-        if not text:
-            fix = f"write {needed}: {_EXAMPLES[needed]}"
+    for needed, example in (("metric", "accuracy"), ("holdout", "stage.notebook.artefact")):
+        if not value.get(needed):
+            fix = f"write {needed}: {example}"
             read.report((*keys, needed), "is missing", fix, "no-model")
     if score and not FUNCTION.fullmatch(score):
         fix = "write it as module:function, such as my_package.scores:profit"
@@ -90,7 +72,7 @@ def read_model(read: Reader, name: str, value: Mapping[str, object]) -> Model:
         what = f"nothing computes the metric '{metric}'"
         read.report((*keys, "metric"), what, fix, "unknown-metric")
     usual = METRICS.get(metric, True) if not score else True
-    higher = read.flag(keys, value, "higher", usual)
+    higher = read.flag(keys, value, "higher", default=usual)
     if not score and metric in METRICS and higher is not usual:
         better = "higher" if usual else "lower"
         what = f"'{metric}' is better when it is {better}"
@@ -100,13 +82,10 @@ def read_model(read: Reader, name: str, value: Mapping[str, object]) -> Model:
         metric=metric,
         holdout=read.text(keys, value, "holdout"),
         target=read.text(keys, value, "target", "target"),
-        higher=usual if higher is None else higher,
+        higher=higher,
         least=_least(read, keys, value),
         score=score,
     )
-
-
-_EXAMPLES = {"metric": "accuracy", "holdout": "stage.notebook.artefact"}
 
 
 def _least(read: Reader, keys: Keys, value: Mapping[str, object]) -> float | None:

@@ -42,8 +42,8 @@ def read_needs(reader: Reader, declared: Mapping[str, Any]) -> Needs:
     keys = ("needs",)
     given = reader.mapping(keys, declared.get("needs"))
     reader.known(keys, given, keys_of(Needs))
-    cpu = reader.number(keys, given, "cpu", what="number of cores, such as 2", positive=True)
-    gpu = reader.whole(keys, given, "gpu", what="number of graphics processors")
+    cpu = reader.number(keys, given, "cpu", None, what="number of cores, such as 2", positive=True)
+    gpu = reader.whole(keys, given, "gpu", None, what="number of graphics processors")
     text = reader.text(keys, given, "memory")
     memory = bytes_of(text) or None
     if memory is None and text:

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from dsml.contract.cells import Cell, Notebook
 from dsml.contract.graph import graph_problems
-from dsml.contract.names import is_identifier, to_identifier
+from dsml.contract.names import STAGES_FOLDER, folded, is_identifier, to_identifier
 from dsml.contract.percent import SUFFIX, ScriptCell, write_script
 from dsml.contract.problem import Problem, ProjectError, Where
-from dsml.contract.project import STAGES_FOLDER, Project, read_project
+from dsml.contract.project import Project, needed_drafts, read_project
 from dsml.contract.register import write_register
 from dsml.contract.scaffold import CONTEXT, as_ipynb, skeleton
-from dsml.contract.spec import StepSpec, read_spec
+from dsml.contract.spec import StepSpec, files_of, read_spec
 
 COMMAND = Where("dsml new")
 _PARAMETERS = """\
@@ -73,12 +73,7 @@ def new_notebook(
     project = read_project(root)
     path = step_path(project, step, SUFFIX if text else ".ipynb", problems, COMMAND)
     declaration = declaration_of(path, ins, outs, problems)
-    files = {
-        path: each.outs[out]
-        for each in project.steps.values()
-        for path, out in each.artefacts.items()
-    }
-    cells = _cells(declaration, files)
+    cells = _cells(declaration, files_of(project.steps.values()))
     spec = checked(project, path, list(cells.values()), problems, COMMAND)
     if spec is None or problems:
         raise ProjectError(problems)
@@ -114,8 +109,8 @@ def step_path(
             fix = f"write {to_identifier(stage)}/{to_identifier(name)}"
             what = f"'{part}' is no Python identifier"
             problems.append(Problem(where, what, fix, "no-identifier"))
-    key = f"{stage}__{name}".casefold()
-    same = [s.path for s in project.steps.values() if s.name.replace(".", "__").casefold() == key]
+    key = folded(f"{stage}.{name}")
+    same = [step.path for step in project.steps.values() if folded(step.name) == key]
     same += [p for p in (f"{path}.ipynb", f"{path}{SUFFIX}") if (project.root / p).exists()]
     if same:
         fix = "choose another name; nothing is overwritten"
@@ -143,20 +138,8 @@ def joining_problems(project: Project, spec: StepSpec) -> list[Problem]:
     others = {name: step for name, step in project.steps.items() if name != spec.name}
     before = graph_problems(others)
     found = [p for p in graph_problems({**others, spec.name: spec}) if p not in before]
-    return found + _drafts(project, spec)
-
-
-def _drafts(project: Project, spec: StepSpec) -> list[Problem]:
-    """The steps that a step reads from and that don't run."""
-    return [
-        Problem(
-            Where(spec.path),
-            f"it needs '{name}', which is a draft",
-            f"run: dsml register {project.steps[name].path}",
-            "draft-needed",
-        )
-        for name in sorted(spec.upstream & project.steps.keys() - project.registered.keys())
-    ]
+    drafts = needed_drafts(project, spec)
+    return found + [Problem(Where(spec.path), *draft, "draft-needed") for draft in drafts]
 
 
 def _pairs(

@@ -74,7 +74,7 @@ def new_python_step(
     text = _file(declaration)
     found: list[Problem] = []
     spec: StepSpec | None = None
-    with contextlib.suppress(SyntaxError):  # of a name that is none, which is told below
+    with contextlib.suppress(SyntaxError):  # of a name that is none, which has been told
         spec = declared_step(
             read_script(path, Script(1, "code", text), found, Modules(root)), found
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from dsml.contract.cells import Cell, Notebook, read_notebook
 from dsml.contract.percent import SUFFIX, is_magic, is_notebook
 from dsml.contract.problem import Problem, ProjectError, Where
+from dsml.contract.source import text_of
 
 # What jupytext comments out besides: a request for help, and commands that need no sign.
 _HELP = re.compile(r"\s*(?:# )*(?:\S*\?\s*$|\?\s*\w)")
@@ -19,12 +20,7 @@ _COMMAND = re.compile(
 
 def is_text_notebook(file: Path) -> bool:
     """Whether a file is a text notebook: a script in which a cell carries a tag."""
-    if not file.is_file():  # a folder, for instance; to read a pipe is to wait for ever
-        return False
-    try:
-        return is_notebook(file.read_text(encoding="utf-8-sig", errors="replace"))
-    except OSError:
-        return False
+    return is_notebook(text_of(file))
 
 
 def pair_problem(notebook: Notebook, file: Path) -> Problem | None:

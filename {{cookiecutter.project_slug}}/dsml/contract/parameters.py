@@ -9,16 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dsml.contract.cells import (
-    PARAMETERS,
-    Assignment,
-    Cell,
-    Json,
-    Notebook,
-    NotLiteral,
-    assignments,
-    is_json,
-)
+from dsml.contract.cells import PARAMETERS, Cell, Notebook
+from dsml.contract.literals import Assignment, Json, NotLiteral, assignments, is_json
 from dsml.contract.problem import Problem, Where, suggest
 from dsml.contract.types import ParameterType, infer_type, read_type
 

@@ -85,8 +85,8 @@ def read_retries(reader: Reader, keys: Keys, declared: Mapping[str, Any]) -> Ret
         fix = 'write how many there may be: "max": 2'
         reader.report(keys, "max is missing", fix, "missing-key")
     return Retries(
-        reader.whole(keys, value, "max", 0, what="number of retries") or 0,
-        reader.number(keys, value, "delay", 0.0, what="number of seconds") or 0.0,
+        reader.whole(keys, value, "max", 0, what="number of retries"),
+        reader.number(keys, value, "delay", 0.0, what="number of seconds"),
         reader.one_of(keys, value, "backoff", BACKOFFS),
         reader.one_of(keys, value, "jitter", JITTERS),
     )
@@ -94,7 +94,6 @@ def read_retries(reader: Reader, keys: Keys, declared: Mapping[str, Any]) -> Ret
 
 def read_timeout(reader: Reader, keys: Keys, declared: Mapping[str, Any]) -> float | None:
     """What stands under ``timeout``, in seconds; None where nothing does."""
-    seconds = reader.number(
-        keys, declared, "timeout", what="number of seconds, such as 600", positive=True
-    )
+    what = "number of seconds, such as 600"
+    seconds = reader.number(keys, declared, "timeout", None, what=what, positive=True)
     return None if seconds is None or math.isinf(seconds) else seconds

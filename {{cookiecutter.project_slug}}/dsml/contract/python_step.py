@@ -13,29 +13,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dsml.contract.cells import (
-    OP_PARAMETERS,
-    Assignment,
-    Cell,
-    Literal,
-    NotLiteral,
-    comments_of,
-    parse,
-    read_literal,
-)
+from dsml.contract.cells import OP_PARAMETERS, Cell
 from dsml.contract.declared import Report
 from dsml.contract.fingerprint import Code
 from dsml.contract.interface import Interface, check_map, parts_of, read_interface
+from dsml.contract.literals import Assignment, Literal, NotLiteral, read_literal
 from dsml.contract.modules import Modules
 from dsml.contract.parameters import Parameter, read_parameter
 from dsml.contract.problem import Problem, Where, suggest
+from dsml.contract.source import comments_of, parse, text_of
 from dsml.contract.spec import (
     CONFIG_SCHEMA,
-    KEYS,
     Function,
-    InCode,
     StepSpec,
     check_keys,
+    place_in,
     read_declaration,
     report_to,
     step_name,
@@ -87,16 +79,6 @@ class PythonFile:
     modules: Modules | None = None
 
 
-def may_declare(file: Path) -> bool:
-    """Whether a script seems to assign ``op_parameters``; a look that doesn't parse it."""
-    if not file.is_file():  # to read a pipe is to wait for ever
-        return False
-    try:
-        return bool(_DECLARES.search(file.read_text(encoding="utf-8-sig", errors="replace")))
-    except OSError:
-        return False
-
-
 class PythonFiles:
     """The Python files of a project, each read once, so that its mistakes are told once."""
 
@@ -107,8 +89,8 @@ class PythonFiles:
         self._read: dict[str, PythonFile | None] = {}
 
     def declares(self, path: str) -> bool:
-        """Whether a file declares a step of its own, or tries to."""
-        if not may_declare(self.root / path):
+        """Whether a file declares a step of its own, or tries to; most need not be parsed."""
+        if not _DECLARES.search(text_of(self.root / path)):
             return False
         found = self.read(path)
         return found is None or found.declares
@@ -164,14 +146,13 @@ def read_script(
             f'add def {STEP_FN}(...); in a text notebook, tag the cell: # %% tags=["op_parameters"]'
         )
         problems.append(Problem(Where(path, line=declaring.lineno), what, fix, "no-step-fn"))
-    found = read_declaration(path, script, problems) if declaring is not None else None
     return PythonFile(
         path,
         script,
         defines=function is not None,
         declares=declaring is not None,
         signature=None if function is None else _signature(path, script, function, problems),
-        declaration=None if found is None else found[1],
+        declaration=None if declaring is None else read_declaration(path, script, problems),
         modules=modules,
     )
 
@@ -220,11 +201,8 @@ def _lines(arguments: list[ast.arg]) -> dict[str, int]:
 def _refusals(node: ast.stmt) -> Iterator[tuple[int, str, str]]:
     """Why a function can be no step: the line, what is wrong, how to mend it."""
     if isinstance(node, ast.AsyncFunctionDef):
-        yield (
-            node.lineno,
-            " is asynchronous",
-            f"write def {STEP_FN}(...), and asyncio.run(...) in it",
-        )
+        fix = f"write def {STEP_FN}(...), and asyncio.run(...) in it"
+        yield node.lineno, " is asynchronous", fix
         return
     if not isinstance(node, ast.FunctionDef):
         yield node.lineno, " is no function of this file", f"write def {STEP_FN}(...) here"
@@ -291,20 +269,14 @@ def declared_step(found: PythonFile, problems: list[Problem]) -> StepSpec | None
     if literal is None:
         return None
     declared = literal.value if isinstance(literal.value, dict) else {}
-    place = InCode(found.path, found.script, literal)
+    place = place_in(found.path, found.script, literal)
     report = report_to(problems, place)
-    check_keys(report, declared, KEYS)
+    check_keys(report, declared)
     if CONFIG_SCHEMA in literal.apart:
-        what = f"the parameters of a Python step are those of {STEP_FN}"
+        where = Where(found.path, line=literal.apart[CONFIG_SCHEMA].lineno)
+        what = f"{CONFIG_SCHEMA}: the parameters of a Python step are those of {STEP_FN}"
         fix = f"make them keyword-only parameters: def {STEP_FN}(..., *, n: int = 1)"
-        problems.append(
-            Problem(
-                Where(found.path, line=literal.apart[CONFIG_SCHEMA].lineno),
-                f"{CONFIG_SCHEMA}: {what}",
-                fix,
-                "config-schema",
-            )
-        )
+        problems.append(Problem(where, what, fix, "config-schema"))
     spec = StepSpec(
         *step_name(found.path),
         found.path,

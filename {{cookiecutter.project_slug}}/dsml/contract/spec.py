@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Protocol
 
-from dsml.contract.cells import (
-    OP_PARAMETERS,
-    Assignment,
-    Cell,
-    Json,
-    Literal,
-    Notebook,
-    NotLiteral,
-    assignments,
-)
+from dsml.contract.cells import OP_PARAMETERS, Cell, Notebook
 from dsml.contract.config_schema import read_config_schema
 from dsml.contract.declared import Keys, Report
 from dsml.contract.fanout import lists_of
 from dsml.contract.fingerprint import Code
 from dsml.contract.interface import Interface, check_map, parts_of, read_interface
+from dsml.contract.literals import Assignment, Json, Literal, NotLiteral, assignments
 from dsml.contract.modules import Modules
+from dsml.contract.names import step_of
 from dsml.contract.parameters import Parameter, read_parameters, syntax_problem
 from dsml.contract.problem import Problem, Where, suggest
 from dsml.contract.types import ParameterType
@@ -50,25 +42,12 @@ KEYS: Mapping[str, str] = {
 _CONTEXT_CALL = re.compile(r"\bget_context\s*\(")
 _ASSIGNS_OP_PARAMETERS = re.compile(r"^op_parameters\b[^=\n]*=", re.MULTILINE)
 
-
-class Place(Protocol):
-    """Where a step declares its interface."""
-
-    def where(self, *keys: str) -> Where:
-        """The line on which ``keys`` is declared."""
+Place = Callable[..., Where]  # tells the line on which some keys are declared
 
 
-@dataclass(frozen=True)
-class InCode:
-    """An ``op_parameters`` in a cell of a notebook, or in a Python file."""
-
-    path: str
-    cell: Cell
-    literal: Literal
-
-    def where(self, *keys: str) -> Where:
-        """The line on which ``keys`` is declared."""
-        return self.cell.where(self.path, self.literal.line_of(*keys))
+def place_in(path: str, cell: Cell, literal: Literal) -> Place:
+    """Where each key of an ``op_parameters`` stands, in a notebook or in a Python file."""
+    return lambda *keys: cell.where(path, literal.line_of(*keys))
 
 
 @dataclass(frozen=True)
@@ -118,12 +97,18 @@ class StepSpec(Interface):
     @property
     def upstream(self) -> set[str]:
         """The steps that this one waits for, by data or by order."""
-        return {source.rpartition(".")[0] for source in self.sources} | set(self.after)
+        return {*map(step_of, self.sources), *self.after}
+
+    @property
+    def reads(self) -> list[tuple[Keys, str]]:
+        """The artefacts that it reads, or that list what it is run for, each with its keys."""
+        ins = ((("ins", name), path) for name, path in self.ins.items())
+        return [*ins, *((("map", name), path) for name, path in lists_of(self.map))]
 
     @property
     def sources(self) -> list[str]:
         """The artefacts that it reads, or that list what it is run for; each once."""
-        return list(dict.fromkeys([*self.ins.values(), *(path for _, path in lists_of(self.map))]))
+        return list(dict.fromkeys(path for _, path in self.reads))
 
     @property
     def settings(self) -> dict[str, ParameterType]:
@@ -153,7 +138,16 @@ class StepSpec(Interface):
 
     def where(self, *keys: str) -> Where:
         """The line on which ``keys`` of its interface is declared."""
-        return Where(self.path) if self.declared is None else self.declared.where(*keys)
+        return Where(self.path) if self.declared is None else self.declared(*keys)
+
+    def problem(self, keys: Keys, what: str, fix: str, name: str) -> Problem:
+        """A finding about what ``keys`` of its interface declare."""
+        return Problem(self.where(*keys), f"{'.'.join(keys)}: {what}", fix, name)
+
+
+def files_of(steps: Iterable[StepSpec]) -> dict[str, str]:
+    """Catalog path → file name of all that some steps publish."""
+    return {path: step.outs[out] for step in steps for path, out in step.artefacts.items()}
 
 
 def step_name(path: str) -> tuple[str, str]:
@@ -182,14 +176,14 @@ def _read_spec(
     notebook: Notebook, problems: list[Problem], modules: Modules | None
 ) -> StepSpec | None:
     parameters = read_parameters(notebook, problems)
-    found = _find_declaration(notebook, problems)
-    if found is None:
+    cell = _declaring_cell(notebook, problems)
+    literal = None if cell is None else read_declaration(notebook.path, cell, problems)
+    if cell is None or literal is None:
         return None
-    cell, literal = found
     declared = literal.value if isinstance(literal.value, dict) else {}
-    place = InCode(notebook.path, cell, literal)
+    place = place_in(notebook.path, cell, literal)
     report = report_to(problems, place)
-    check_keys(report, declared, KEYS)
+    check_keys(report, declared)
     interface = read_interface(report, declared)
     if (interface.ins or interface.outs) and not any(
         _CONTEXT_CALL.search(other.source) for other in notebook.code
@@ -212,25 +206,21 @@ def _read_spec(
     )
 
 
-def report_to(problems: list[Problem], place: Place, above: Keys = ()) -> Report:
-    """What appends a finding to ``problems``, with the line on which its keys stand.
-
-    ``above`` are the keys that lead to the whole of what is declared.
-    """
+def report_to(problems: list[Problem], place: Place) -> Report:
+    """What appends a finding to ``problems``, with the line on which its keys stand."""
 
     def report(keys: Keys, what: str, fix: str, name: str) -> None:
-        subject = ".".join((*above, *keys))
-        problems.append(Problem(place.where(*keys), f"{subject}: {what}", fix, name))
+        problems.append(Problem(place(*keys), f"{'.'.join(keys)}: {what}", fix, name))
 
     return report
 
 
-def check_keys(report: Report, declared: Iterable[str], known: Iterable[str]) -> None:
-    """Report every key of an ``op_parameters`` that is not among the ``known``."""
+def check_keys(report: Report, declared: Iterable[str]) -> None:
+    """Report every key of an ``op_parameters`` that it doesn't have."""
     for key in declared:
-        if key not in known:
+        if key not in KEYS:
             what = "op_parameters has no such key"
-            report((key,), what, suggest(key, known), "unknown-key")
+            report((key,), what, suggest(key, KEYS), "unknown-key")
 
 
 def _add_schema(
@@ -247,14 +237,12 @@ def _add_schema(
     for name, parameter in declared.items():
         if name in parameters:
             what = f"config_schema.{name}: the parameters cell declares '{name}' too"
-            where = cell.where(path, parameter.line)
-            problems.append(
-                Problem(where, what, "declare it in one of the two places", "duplicate")
-            )
+            fix = "declare it in one of the two places"
+            problems.append(Problem(cell.where(path, parameter.line), what, fix, "duplicate"))
     parameters.update(declared)
 
 
-def _find_declaration(notebook: Notebook, problems: list[Problem]) -> tuple[Cell, Literal] | None:
+def _declaring_cell(notebook: Notebook, problems: list[Problem]) -> Cell | None:
     cells = notebook.tagged(OP_PARAMETERS)
     if not cells:
         problems.append(_untagged(notebook))
@@ -263,7 +251,7 @@ def _find_declaration(notebook: Notebook, problems: list[Problem]) -> tuple[Cell
         what = f"a second cell is tagged 'op_parameters'; the first is cell {cells[0].number}"
         fix = "keep one of the two"
         problems.append(Problem(extra.where(notebook.path), what, fix, "two-op-parameters"))
-    return read_declaration(notebook.path, cells[0], problems)
+    return cells[0]
 
 
 def _untagged(notebook: Notebook) -> Problem:
@@ -283,8 +271,8 @@ def _untagged(notebook: Notebook) -> Problem:
     )
 
 
-def read_declaration(path: str, cell: Cell, problems: list[Problem]) -> tuple[Cell, Literal] | None:
-    """The ``op_parameters`` that a cell assigns, with the cell itself; None where it can't be read.
+def read_declaration(path: str, cell: Cell, problems: list[Problem]) -> Literal | None:
+    """The ``op_parameters`` that a cell assigns, a dict; None where it can't be read.
 
     What is wrong with it is appended to ``problems``.
     """
@@ -314,12 +302,12 @@ def read_declaration(path: str, cell: Cell, problems: list[Problem]) -> tuple[Ce
         for part in (first, *first.others):
             key = ".".join(part.keys[1:]) or OP_PARAMETERS
             problem(part.line, f"{key}: {part.what}", part.fix or fix, "no-literal")
-        return (cell, first.partial) if isinstance(first.partial.value, dict) else None
+        return first.partial if isinstance(first.partial.value, dict) else None
     if not isinstance(first.literal.value, dict):
         what = f"op_parameters is no dict but {first.literal.value!r}"
         problem(first.literal.line, what, "assign one literal dict", "no-dict")
         return None
-    return cell, first.literal
+    return first.literal
 
 
 def _is_declaration(item: Assignment | NotLiteral) -> bool:

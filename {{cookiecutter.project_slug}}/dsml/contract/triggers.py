@@ -69,7 +69,7 @@ def read_sensor(reader: Reader, keys: Keys, value: object) -> Sensor | None:
         reader.text(keys, given, "watch"),
         reader.text(keys, given, "parameter"),
         reader.text(keys, given, "experiment"),
-        reader.whole(keys, given, "interval", 30, what="number of seconds", least=1) or 30,
+        reader.whole(keys, given, "interval", 30, what="number of seconds", least=1),
     )
     for name, example in (("watch", "data/incoming/*.csv"), ("parameter", "load.digits.source")):
         if name not in given:

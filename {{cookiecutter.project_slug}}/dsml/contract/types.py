@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
-from dsml.contract.cells import Json, NotLiteral, parse, read_literal
+from dsml.contract.literals import Json, NotLiteral, read_literal
 from dsml.contract.problem import suggest
 from dsml.contract.secret import FIX as SECRET_FIX
 from dsml.contract.secret import NAME as SECRET
 from dsml.contract.secret import is_variable
+from dsml.contract.source import parse
 
 _SCALARS: dict[str, type | tuple[type, ...]] = {
     "int": int,
@@ -22,14 +23,9 @@ _SCALARS: dict[str, type | tuple[type, ...]] = {
     "dict": dict,
 }
 _ALIASES = {
-    "List": "list",
-    "Dict": "dict",
-    "Sequence": "list",
-    "Mapping": "dict",
-    "tuple": "list",
-    "Tuple": "list",
+    **dict.fromkeys(("List", "Sequence", "tuple", "Tuple"), "list"),
+    **dict.fromkeys(("Dict", "Mapping"), "dict"),
 }
-
 
 # Modules that a type may be written with.
 _MODULES = ("typing", "t", "collections", "abc", "datetime", "dt")
@@ -194,7 +190,7 @@ def read_type(node: ast.expr) -> ParameterType:
         return _optional(_union([node.left, node.right]))
     if isinstance(node, ast.Subscript):
         return _subscript(node)
-    name = last_name(node)
+    name = _type_name(node)
     name = _ALIASES.get(name, name)
     if name in _SCALARS or name in _TEXTS:
         return ParameterType(name)
@@ -204,7 +200,7 @@ def read_type(node: ast.expr) -> ParameterType:
 
 
 def _subscript(node: ast.Subscript) -> ParameterType:
-    name = last_name(node.value)
+    name = _type_name(node.value)
     name = _ALIASES.get(name, name)
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if name == "Optional":
@@ -257,8 +253,8 @@ def _optional(members: Sequence[ast.expr]) -> ParameterType:
     return replace(kind, optional=optional)
 
 
-def last_name(node: ast.expr) -> str:
-    """The name that a plain or dotted name ends with, empty for anything else."""
+def _type_name(node: ast.expr) -> str:
+    """The name of a type, empty where it is written with a module that is none of the known."""
     if isinstance(node, ast.Attribute):
-        return node.attr if last_name(node.value) in _MODULES else ""
+        return node.attr if _type_name(node.value) in _MODULES else ""
     return node.id if isinstance(node, ast.Name) else ""

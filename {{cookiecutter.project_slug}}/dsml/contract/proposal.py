@@ -17,16 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from dsml.contract.cells import (
-    OP_PARAMETERS,
-    PARAMETERS,
-    NotLiteral,
-    parse,
-    read_literal,
-)
+from dsml.contract.cells import OP_PARAMETERS, PARAMETERS
 from dsml.contract.code_cells import (
     ReadCell,
-    assigned,
     made_by_magic,
     stands_alone,
     stored_names,
@@ -34,9 +27,11 @@ from dsml.contract.code_cells import (
 )
 from dsml.contract.file_calls import FileCall, Names, file_calls, resolve
 from dsml.contract.interface import RESERVED_FILES
+from dsml.contract.literals import NotLiteral, read_literal
 from dsml.contract.names import to_identifier
 from dsml.contract.percent import ScriptCell
 from dsml.contract.scaffold import declaration_source
+from dsml.contract.source import assigned, parse
 from dsml.contract.types import infer_type, read_type
 
 _INJECTED = "injected-parameters"
