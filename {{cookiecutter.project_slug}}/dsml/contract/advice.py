@@ -35,21 +35,17 @@ _Found = tuple[Cell, Problem]
 _Ignored = Mapping[int, Collection[str]]
 
 
-def advice(
-    notebook: Notebook, spec: StepSpec | None, *, is_cached: bool = False
-) -> Iterator[Problem]:
-    """The warnings about a notebook; ``spec`` is what it declares, where that could be read.
+def advice(notebook: Notebook, spec: StepSpec | None) -> Iterator[Problem]:
+    """The warnings about a notebook, or about the file of a Python step as one cell.
 
-    ``is_cached`` says that the step is left out where nothing has changed.
+    ``spec`` is what it declares, where that could be read.
     """
     # Looked through as a whole first: of most notebooks no cell has to be parsed.
     text = "\n".join(cell.source for cell in notebook.code)
     ignored = _ignored(notebook) if _MARK in text else {}
     # Code that is nested too deeply to be read gets no advice.
     with contextlib.suppress(RecursionError):
-        found = _findings(notebook, text, spec, ignored)
-        champions = _champions(notebook) if is_cached and ".champion(" in text else iter(())
-        for cell, problem in (*found, *champions):
+        for cell, problem in _findings(notebook, text, spec, ignored):
             if problem.name not in ignored.get(cell.number, ()):
                 yield problem
 
@@ -59,12 +55,14 @@ def _findings(
 ) -> Iterator[_Found]:
     if ignored:
         yield from _unknown_ignores(notebook)
-    if spec is not None:
+    if spec is not None and spec.function is None:
         yield from _unused(notebook, text, spec, notebook.tagged(OP_PARAMETERS)[0])
     if may_hold_path(text):
         yield from _absolute_paths(notebook)
     if may_hold_secret(text):
         yield from _secrets(notebook)
+    if spec is not None and spec.is_cached and ".champion(" in text:
+        yield from _champions(notebook)
     yield from _stored_outputs(notebook, ignored)
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsml.contract.percent import SUFFIX, read_script
+from dsml.contract.percent import SUFFIX, ScriptCell, read_script
 from dsml.contract.problem import Problem, ProjectError, Where
 
 OP_PARAMETERS = "op_parameters"
@@ -72,7 +72,7 @@ def read_notebook(file: Path, path: str) -> Notebook:
             raise _broken(path, "cannot be read: it is no file")
         text = file.read_text(encoding="utf-8-sig")
         if file.suffix == SUFFIX:
-            return Notebook(path, tuple(_script_cells(text)))
+            return Notebook(path, tuple(numbered(read_script(text))))
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise _broken(path, f"is no JSON: {error.msg}", error.lineno) from None
@@ -114,8 +114,9 @@ def _cells(document: object, path: str) -> Iterator[Cell]:
         )
 
 
-def _script_cells(text: str) -> Iterator[Cell]:
-    for number, cell in enumerate(read_script(text), start=1):
+def numbered(cells: Iterable[ScriptCell]) -> Iterator[Cell]:
+    """The cells of a text notebook as those of any."""
+    for number, cell in enumerate(cells, start=1):
         yield Cell(number, cell.kind, cell.source, frozenset(cell.tags), above=cell.above)
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dsml.contract.declared import Keys, Reader
+from dsml.contract.declared import Reader
 from dsml.contract.literals import Json, is_json
 from dsml.contract.names import is_artefact_path
 
@@ -42,20 +42,17 @@ def read_map(reader: Reader, declared: Mapping[str, Json]) -> dict[str, tuple[Js
             found[name] = items
         elif isinstance(items, list):
             found[name] = tuple(items)
-            _check_twice(reader, ("map", name), items)
+            for twice in _repeated(items):
+                what = f"{twice!r} stands twice in the list"
+                fix = "keep one of the two: each instance has its own name"
+                reader.report(("map", name), what, fix, "duplicate")
         else:
             fix = "write a list, or the catalog path of a JSON list: stage.notebook.artefact"
             reader.report(("map", name), f"{items!r} is no list", fix, "no-list")
     return found
 
 
-def _check_twice(reader: Reader, keys: Keys, items: Sequence[Json]) -> None:
-    for twice in repeated(items):
-        fix = "keep one of the two: each instance has its own name"
-        reader.report(keys, f"{twice!r} stands twice in the list", fix, "duplicate")
-
-
-def repeated(items: Sequence[Json]) -> list[Json]:
+def _repeated(items: Sequence[Json]) -> list[Json]:
     """The items that stand in a list more than once, each once for every time too many."""
     seen: set[str] = set()
     found: list[Json] = []
@@ -91,7 +88,7 @@ def grid_finding(values: object) -> str | None:
         return f"holds a {type(values).__name__}, and no list"
     if not is_json(values):
         return "holds something that JSON cannot"
-    twice = repeated(values)
+    twice = _repeated(values)
     return f"holds {twice[0]!r} twice" if twice else None
 
 

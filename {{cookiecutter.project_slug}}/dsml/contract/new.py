@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from dsml.contract.cells import Cell, Notebook
+from dsml.contract.cells import Notebook, numbered
 from dsml.contract.graph import graph_problems
 from dsml.contract.names import STAGES_FOLDER, folded, is_identifier, to_identifier
 from dsml.contract.percent import SUFFIX, ScriptCell, write_script
@@ -74,7 +74,7 @@ def new_notebook(
     path = step_path(project, step, SUFFIX if text else ".ipynb", problems, COMMAND)
     declaration = declaration_of(path, ins, outs, problems)
     cells = _cells(declaration, files_of(project.steps.values()))
-    spec = checked(project, path, list(cells.values()), problems, COMMAND)
+    spec = checked(project, path, cells.values(), problems, COMMAND)
     if spec is None or problems:
         raise ProjectError(problems)
     content = write_script(cells.values()) if text else as_ipynb(cells)
@@ -119,15 +119,11 @@ def step_path(
 
 
 def checked(
-    project: Project, path: str, cells: Sequence[ScriptCell], problems: list[Problem], where: Where
+    project: Project, path: str, cells: Iterable[ScriptCell], problems: list[Problem], where: Where
 ) -> StepSpec | None:
     """The step that cells which are not written yet declare; findings are told of ``where``."""
     found: list[Problem] = []
-    read = (
-        Cell(number, cell.kind, cell.source, frozenset(cell.tags))
-        for number, cell in enumerate(cells, start=1)
-    )
-    spec = read_spec(Notebook(path, tuple(read)), found)
+    spec = read_spec(Notebook(path, tuple(numbered(cells))), found)
     found += [] if spec is None else joining_problems(project, spec)
     problems += [replace(problem, where=where) for problem in found]
     return spec

@@ -65,15 +65,12 @@ def _difference(ours: Cell, theirs: Cell) -> int | None:
     for number, (line, there) in enumerate(zip_longest(mine, other), start=1):
         if line is None or there is None or ours.kind != theirs.kind:
             return number
-        magic = ours.kind == "code" and (continued or _is_commented(line))
+        commented = is_magic(line) or _HELP.match(line) or _COMMAND.match(line)
+        magic = ours.kind == "code" and bool(continued or commented)
         if line.rstrip() != there.rstrip() and not (magic and _without_sign(there) == line.strip()):
             return number
         continued = magic and line.endswith("\\")
     return None
-
-
-def _is_commented(line: str) -> bool:
-    return is_magic(line) or bool(_HELP.match(line) or _COMMAND.match(line))
 
 
 def _without_sign(line: str) -> str:

@@ -228,8 +228,7 @@ def _read_function(
         return None
     step = declared_step(found, problems)
     if advise:
-        is_cached = step is not None and step.is_cached
-        problems += advice(Notebook(path, (found.script,)), None, is_cached=is_cached)
+        problems += advice(Notebook(path, (found.script,)), step)
     return step
 
 
@@ -247,7 +246,7 @@ def _read_step(
         paired = pair_problem(notebook, file)
         problems += [paired] if paired else []
     if advise:
-        problems += advice(notebook, spec, is_cached=spec is not None and spec.is_cached)
+        problems += advice(notebook, spec)
     return spec
 
 

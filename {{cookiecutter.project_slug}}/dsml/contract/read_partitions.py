@@ -74,16 +74,16 @@ def read_partitions(reader: Reader, keys: Keys, value: object) -> Partitions | N
         fix = f"write {', '.join(TIMED)} with the first date (daily: 2024-01-01), or static: [a, b]"
         reader.report(keys, "says neither when nor what they are", fix, "missing-key")
         return None
-    return (_read_static if kinds == [STATIC] else _read_timed)(reader, keys, given, kinds[0])
+    if kinds == [STATIC]:
+        return _read_static(reader, keys, given)
+    return _read_timed(reader, keys, given, kinds[0])
 
 
-def _read_static(
-    reader: Reader, keys: Keys, given: Mapping[str, Any], kind: str
-) -> StaticPartitions | None:
+def _read_static(reader: Reader, keys: Keys, given: Mapping[str, Any]) -> StaticPartitions | None:
     for name in {"timezone", "end"} & given.keys():
         what = "means nothing for a list of names"
         reader.report((*keys, name), what, "take it out", "unknown-key")
-    names, keys = given[kind], (*keys, kind)
+    names, keys = given[STATIC], (*keys, STATIC)
     if not isinstance(names, list) or not names:
         reader.report(keys, f"{names!r} is no list of names", "write static: [a, b]", "wrong-type")
         return None

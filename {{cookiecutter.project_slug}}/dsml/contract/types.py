@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import partial
 
 from dsml.contract.literals import Json, NotLiteral, read_literal
 from dsml.contract.problem import suggest
@@ -127,14 +128,6 @@ class ParameterType:
 ANY = ParameterType("any")
 
 
-def _is_date(text: str) -> bool:
-    return _is_read(date.fromisoformat, text)
-
-
-def _is_datetime(text: str) -> bool:
-    return _is_read(datetime.fromisoformat, text)
-
-
 def _is_read(read: Callable[[str], object], text: str) -> bool:
     try:
         read(text)
@@ -146,8 +139,8 @@ def _is_read(read: Callable[[str], object], text: str) -> bool:
 # Texts of a form of their own. Dates are in ISO 8601: JSON has none, and a run's configuration
 # is JSON.
 _TEXTS: dict[str, Callable[[str], bool]] = {
-    "date": _is_date,
-    "datetime": _is_datetime,
+    "date": partial(_is_read, date.fromisoformat),
+    "datetime": partial(_is_read, datetime.fromisoformat),
     SECRET: is_variable,
 }
 
