@@ -143,13 +143,8 @@ def read_checks(
     reader: Reader, declared: Mapping[str, Json], outs: Mapping[str, str]
 ) -> dict[str, Check]:
     """What stands under ``checks``: out → what it has to hold. ``outs`` are name → file."""
-    value = declared.get("checks")
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        fix = 'write "checks": {"out": {"columns": {"column": {"nullable": False}}}}'
-        reader.report(("checks",), f"{value!r} is no dict of checks", fix, "wrong-type")
-        return {}
+    fix = 'write "checks": {"out": {"columns": {"column": {"nullable": False}}}}'
+    value = reader.mapping(("checks",), declared.get("checks"), "dict of checks", fix)
     written = declared.get("outs")
     known = written if isinstance(written, dict) else {}
     found: dict[str, Check] = {}
@@ -325,14 +320,8 @@ def _read_matches(reader: Reader, keys: Keys, rules: Mapping[str, Any], kind: st
 
 
 def _read_rows(reader: Reader, keys: Keys, given: Mapping[str, Json]) -> Rows:
-    value = given.get("rows")
-    if value is None:
-        return Rows()
-    keys = (*keys, "rows")
-    if not isinstance(value, dict):
-        fix = 'write "rows": {"min": 1, "max": 1000}'
-        reader.report(keys, f"{value!r} is no dict of bounds", fix, "wrong-type")
-        return Rows()
+    keys, fix = (*keys, "rows"), 'write "rows": {"min": 1, "max": 1000}'
+    value = reader.mapping(keys, given.get("rows"), "dict of bounds", fix)
     reader.known(keys, value, ("min", "max"))
     what = "number of rows"
     least, most = (reader.whole(keys, value, name, None, what=what) for name in ("min", "max"))

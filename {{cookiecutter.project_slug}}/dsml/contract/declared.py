@@ -57,13 +57,19 @@ class Reader:
                 path = (*keys, str(name))
                 self.report(path, "no such key", suggest(str(name), known), "unknown-key")
 
-    def mapping(self, keys: Keys, value: object) -> dict[str, Any]:
+    def mapping(
+        self,
+        keys: Keys,
+        value: object,
+        what: str = "mapping",
+        fix: str = "write it as {key: value}",
+    ) -> dict[str, Any]:
         """A mapping; nothing stands for an empty one."""
         if value is None:
             return {}
         if isinstance(value, dict):
             return {str(name): item for name, item in value.items()}
-        self.report(keys, f"{value!r} is no mapping", "write it as {key: value}", "wrong-type")
+        self.report(keys, f"{value!r} is no {what}", fix, "wrong-type")
         return {}
 
     def text(
