@@ -7,13 +7,12 @@ import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 
-from dsml.contract.declared import Keys, Reader, key, keys_of
+from dsml.contract.declared import Keys, Record, key, keys_of
 from dsml.contract.environments import (
     Environment,
     check_storages,
@@ -186,7 +185,30 @@ def read_catalog(root: Path, problems: list[Problem]) -> Catalog:
 
 def catalog_of(document: YamlDocument, problems: list[Problem]) -> Catalog:
     """The catalog that a document, which is a mapping, holds."""
-    return _Reader(report_to(problems, Catalog(document=document).where)).catalog(document)
+    report = report_to(problems, Catalog(document=document).where)
+    for keys in document.duplicates:
+        report(keys, "stands twice", "keep one of the two", "duplicate-key")
+    top = Record(report, (), document.value)
+    top.known(KEYS)
+    version = top.value.get("version")
+    if version != 1 or version is True:
+        report(("version",), f"{version!r} is unknown", "write: version: 1", "version")
+    environments = _named(top, "environments", read_environment, ("dev",))
+    check_storages(report, environments)
+    return Catalog(
+        project=top.text("project"),
+        environments=environments,
+        artefact_pattern=_read_pattern(top.record("paths")),
+        defaults=read_defaults(top.record("defaults")),
+        preload=_read_preload(top),
+        resources=read_resources(top.record("resources")),
+        experiments=_named(top, "experiments", _read_experiment, ("baseline",)),
+        pipelines=_named(top, "pipelines", _read_pipeline, ("all",)),
+        pickles=top.texts("pickles"),
+        models=_named(top, "models", read_model),
+        register=_named(top, "register", _read_entry),
+        document=document,
+    )
 
 
 def _load(file: Path) -> YamlDocument:
@@ -215,115 +237,75 @@ def _unreadable(what: str, fix: str, name: str, line: int | None = None) -> Proj
     return ProjectError([Problem(Where(CATALOG_FILE, line=line), what, fix, name)])
 
 
-class _Reader(Reader):
-    """Turns the YAML document into a Catalog and says where each finding is."""
+def _named(
+    top: Record, key: str, read: Callable[[Record], T], default: tuple[str, ...] = ()
+) -> dict[str, T]:
+    """A section that maps names to mappings; ``default`` names stand in for an empty one."""
+    section = top.record(key)
+    found: dict[str, T] = {}
+    for name in section.value or default:
+        if key != "register" and not _NAME.fullmatch(name):
+            fix = "use letters, digits, '_', '-' and '.'"
+            section.report((name,), f"{name!r} is no usable name", fix, "no-name")
+        else:
+            found[name] = read(section.record(name))
+    return found
 
-    def catalog(self, document: YamlDocument) -> Catalog:
-        top = document.value
-        for keys in document.duplicates:
-            self.report(keys, "stands twice", "keep one of the two", "duplicate-key")
-        self.known((), top, KEYS)
-        if top.get("version") != 1 or top["version"] is True:
-            what = f"{top.get('version')!r} is unknown"
-            self.report(("version",), what, "write: version: 1", "version")
-        environments = self._named("environments", top, partial(read_environment, self), ("dev",))
-        check_storages(self, environments)
-        return Catalog(
-            project=self.text((), top, "project"),
-            environments=environments,
-            artefact_pattern=self._pattern(top),
-            defaults=read_defaults(self, ("defaults",), top.get("defaults")),
-            preload=self._preload(top),
-            resources=read_resources(self, (), top),
-            experiments=self._named("experiments", top, self._experiment, ("baseline",)),
-            pipelines=self._named("pipelines", top, self._pipeline, ("all",)),
-            pickles=self.texts((), top, "pickles"),
-            models=self._named("models", top, partial(read_model, self)),
-            register=self._named("register", top, self._entry),
-            document=document,
-        )
 
-    def _named(
-        self,
-        key: str,
-        top: Mapping[str, Any],
-        read: Callable[[str, dict[str, Any]], T],
-        default: tuple[str, ...] = (),
-    ) -> dict[str, T]:
-        """A section that maps names to mappings; ``default`` names stand in for an empty one."""
-        section = self.mapping((key,), top.get(key))
-        if not section:
-            return {name: read(name, {}) for name in default}
-        found: dict[str, T] = {}
-        for name, value in section.items():
-            if key != "register" and not _NAME.fullmatch(name):
-                fix = "use letters, digits, '_', '-' and '.'"
-                self.report((key, name), f"{name!r} is no usable name", fix, "no-name")
-                continue
-            found[name] = read(name, self.mapping((key, name), value))
-        return found
+def _read_experiment(record: Record) -> Experiment:
+    record.known(keys_of(Experiment))
+    config = record.record("config")
+    return Experiment(
+        record.name,
+        record.text("description"),
+        {step: config.record(step).value for step in config.value},
+    )
 
-    def _experiment(self, name: str, value: dict[str, Any]) -> Experiment:
-        keys = ("experiments", name)
-        self.known(keys, value, keys_of(Experiment))
-        config = self.mapping((*keys, "config"), value.get("config"))
-        return Experiment(
-            name,
-            self.text(keys, value, "description"),
-            {
-                step: self.mapping((*keys, "config", step), parameters)
-                for step, parameters in config.items()
-            },
-        )
 
-    def _pipeline(self, name: str, value: dict[str, Any]) -> Pipeline:
-        keys = ("pipelines", name)
-        self.known(keys, value, keys_of(Pipeline))
-        if not is_identifier(name):
-            fix = f"name it '{to_identifier(name)}'"
-            self.report(keys, "the name is no identifier", fix, "no-identifier")
-        steps = read_wired_steps(self, (*keys, "steps"), value.get("steps"))
-        return Pipeline(
-            name,
-            self.text(keys, value, "description"),
-            # one that wires its own steps runs these, and others where it says so
-            self.texts(keys, value, "select", () if steps else ("*",)),
-            self.one_of(keys, value, "executor", EXECUTORS),
-            self.whole(keys, value, "workers", None, what="number of workers", least=1),
-            self.one_of(keys, value, "engine", ENGINES),
-            read_schedule(self, (*keys, "schedule"), value.get("schedule")),
-            read_sensor(self, (*keys, "sensor"), value.get("sensor")),
-            read_partitions(self, (*keys, "partitions"), value.get("partitions")),
-            steps,
-        )
+def _read_pipeline(record: Record) -> Pipeline:
+    record.known(keys_of(Pipeline))
+    if not is_identifier(record.name):
+        fix = f"name it '{to_identifier(record.name)}'"
+        record.report((), "the name is no identifier", fix, "no-identifier")
+    steps = read_wired_steps(record)
+    return Pipeline(
+        record.name,
+        record.text("description"),
+        # one that wires its own steps runs these, and others where it says so
+        record.texts("select", () if steps else ("*",)),
+        record.one_of("executor", EXECUTORS),
+        record.whole("workers", None, what="number of workers", least=1),
+        record.one_of("engine", ENGINES),
+        read_schedule(record.record("schedule")),
+        read_sensor(record.record("sensor")),
+        read_partitions(record.record("partitions")),
+        steps,
+    )
 
-    def _preload(self, top: Mapping[str, Any]) -> tuple[str, ...]:
-        found = self.texts((), top, "preload")
-        for name in found:
-            if not all(map(str.isidentifier, name.split("."))):
-                fix = "name it as an import does: pandas, or sklearn.svm"
-                self.report(("preload",), f"{name!r} is no module", fix, "no-module")
-        return found
 
-    def _entry(self, name: str, value: dict[str, Any]) -> Entry:
-        keys = ("register", name)
-        self.known(keys, value, keys_of(Entry))
-        return Entry(
-            self.text(keys, value, "path"),
-            self.mapping((*keys, "ins"), value.get("ins")),
-            self.mapping((*keys, "outs"), value.get("outs")),
-            self.texts(keys, value, "after"),
-        )
+def _read_preload(top: Record) -> tuple[str, ...]:
+    found = top.texts("preload")
+    for name in found:
+        if not all(map(str.isidentifier, name.split("."))):
+            fix = "name it as an import does: pandas, or sklearn.svm"
+            top.report(("preload",), f"{name!r} is no module", fix, "no-module")
+    return found
 
-    def _pattern(self, top: Mapping[str, Any]) -> str:
-        paths = self.mapping(("paths",), top.get("paths"))
-        self.known(("paths",), paths, ("artefact",))
-        pattern = self.text(("paths",), paths, "artefact", DEFAULT_PATTERN)
-        finding = _pattern_finding(pattern)
-        if finding:
-            self.report(("paths", "artefact"), *finding, "path-pattern")
-            return DEFAULT_PATTERN
+
+def _read_entry(record: Record) -> Entry:
+    record.known(keys_of(Entry))
+    ins, outs = record.record("ins").value, record.record("outs").value
+    return Entry(record.text("path"), ins, outs, record.texts("after"))
+
+
+def _read_pattern(paths: Record) -> str:
+    paths.known(("artefact",))
+    pattern = paths.text("artefact", DEFAULT_PATTERN)
+    finding = _pattern_finding(pattern)
+    if finding is None:
         return pattern
+    paths.report(("artefact",), *finding, "path-pattern")
+    return DEFAULT_PATTERN
 
 
 def _pattern_finding(pattern: str) -> tuple[str, str] | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from dsml.contract.declared import Keys, Reader, key, keys_of
+from dsml.contract.declared import Record, Report, key, keys_of
 from dsml.contract.executors import EXECUTORS
 from dsml.contract.names import FUNCTION, is_identifier
 from dsml.contract.storage import (
@@ -71,55 +70,52 @@ class Environment:
         return bytes_of(self.input_cache) or 0
 
 
-def read_environment(read: Reader, name: str, value: Mapping[str, Any]) -> Environment:
-    """Read what ``environments: {name: ...}`` says."""
-    keys = ("environments", name)
-    read.known(keys, value, keys_of(Environment))
-    storage = read.text(keys, value, "storage", "artefacts")
+def read_environment(record: Record) -> Environment:
+    """Read what stands under the name of an environment."""
+    record.known(keys_of(Environment))
+    storage = record.text("storage", "artefacts")
     if (finding := storage_finding(storage)) is not None:
-        read.report((*keys, "storage"), *finding)
-    mlflow = read.text(keys, value, "mlflow")
+        record.report(("storage",), *finding)
+    mlflow = record.text("mlflow")
     if (finding := credentials_finding(mlflow)) is not None:
-        read.report((*keys, "mlflow"), *finding)
-    if isinstance(value.get("mlflow"), str) and not mlflow.strip():
+        record.report(("mlflow",), *finding)
+    if isinstance(record.value.get("mlflow"), str) and not mlflow.strip():
         fix = "write a folder, such as mlflow: .mlflow, or an address; or leave the key out"
-        read.report((*keys, "mlflow"), "names no MLflow", fix, "no-mlflow")
-    cache = read.text(keys, value, "input_cache", DEFAULT_CACHE)
+        record.report(("mlflow",), "names no MLflow", fix, "no-mlflow")
+    cache = record.text("input_cache", DEFAULT_CACHE)
     if bytes_of(cache) is None:
         fix = "write a number and a unit: 500 MB, 10 GB"
-        read.report((*keys, "input_cache"), f"{cache!r} is no size", fix, "no-size")
-    executor = read.one_of(keys, value, "executor", EXECUTORS)
+        record.report(("input_cache",), f"{cache!r} is no size", fix, "no-size")
+    executor = record.one_of("executor", EXECUTORS)
     return Environment(
-        name=name,
+        name=record.name,
         storage=storage,
-        resources=read_resources(read, keys, value),
+        resources=read_resources(record.record("resources")),
         mlflow=mlflow.strip(),
         input_cache=cache,
-        executor=executor if "executor" in value else "",
-        workers=read.whole(keys, value, "workers", None, what="number of workers", least=1),
-        notify=read.flag(keys, value, "notify", default=True),
+        executor=executor if "executor" in record.value else "",
+        workers=record.whole("workers", None, what="number of workers", least=1),
+        notify=record.flag("notify", default=True),
     )
 
 
-def read_resources(read: Reader, above: Keys, value: Mapping[str, Any]) -> dict[str, str]:
-    """The resources that stand in a mapping, which ``above`` leads to: name → function."""
-    keys = (*above, "resources")
-    given = read.mapping(keys, value.get("resources"))
+def read_resources(record: Record) -> dict[str, str]:
+    """Resources: name → function."""
     found: dict[str, str] = {}
-    for name, function in given.items():
-        text = read.text(keys, given, name)
+    for name, function in record.value.items():
+        text = record.text(name)
         if is_identifier(name) and FUNCTION.fullmatch(text):
             found[name] = text
         else:
             what = f"{function!r} is no function for a parameter's name"
             fix = "write it as name: module:function, such as db: my_package.resources:database"
-            read.report((*keys, name), what, fix, "no-resource")
+            record.report((name,), what, fix, "no-resource")
     return found
 
 
-def check_storages(read: Reader, environments: Mapping[str, Environment]) -> None:
+def check_storages(report: Report, environments: Mapping[str, Environment]) -> None:
     """Report environments whose storages lie in each other."""
     for name, other in shared({name: e.storage for name, e in environments.items()}):
         what = f"environment '{other}' keeps its artefacts there, too"
         fix = f"give it a storage of its own, such as storage: build/{name}"
-        read.report(("environments", name, "storage"), what, fix, "shared-storage")
+        report(("environments", name, "storage"), what, fix, "shared-storage")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dsml.contract.declared import Reader
+from dsml.contract.declared import Record
 from dsml.contract.literals import Json, is_json
 from dsml.contract.names import is_artefact_path
 
@@ -27,14 +27,14 @@ class Instance:
     values: Mapping[str, Json]
 
 
-def read_map(reader: Reader, declared: Mapping[str, Json]) -> dict[str, tuple[Json, ...] | str]:
+def read_map(record: Record) -> dict[str, tuple[Json, ...] | str]:
     """What stands under ``map``: parameter → its values, or the catalog path of a JSON list."""
-    value = declared.get("map")
+    value = record.value.get("map")
     if value is None:
         return {}
     if not isinstance(value, dict) or not value:
         fix = 'write "map": {"parameter": [1, 2]}, or "stage.notebook.artefact" for the list'
-        reader.report(("map",), f"{value!r} is no dict of lists", fix, "wrong-type")
+        record.report(("map",), f"{value!r} is no dict of lists", fix, "wrong-type")
         return {}
     found: dict[str, tuple[Json, ...] | str] = {}
     for name, items in value.items():
@@ -45,10 +45,10 @@ def read_map(reader: Reader, declared: Mapping[str, Json]) -> dict[str, tuple[Js
             for twice in _repeated(items):
                 what = f"{twice!r} stands twice in the list"
                 fix = "keep one of the two: each instance has its own name"
-                reader.report(("map", name), what, fix, "duplicate")
+                record.report(("map", name), what, fix, "duplicate")
         else:
             fix = "write a list, or the catalog path of a JSON list: stage.notebook.artefact"
-            reader.report(("map", name), f"{items!r} is no list", fix, "no-list")
+            record.report(("map", name), f"{items!r} is no list", fix, "no-list")
     return found
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from dsml.contract.checks import Check, read_checks
-from dsml.contract.declared import Keys, Reader, Report
+from dsml.contract.declared import Record, Report
 from dsml.contract.fanout import read_map
 from dsml.contract.literals import Json
 from dsml.contract.names import is_artefact_path, is_identifier, to_identifier
@@ -64,24 +64,23 @@ def parts_of(interface: Interface) -> dict[str, Any]:
 
 def read_interface(report: Report, declared: Mapping[str, Json]) -> Interface:
     """Read what is declared; keys that are none of an interface's are passed over."""
-    read = _Reader(report)
-    ins = read.ins(declared.get("ins", {}))
-    outs, optional = read.outs(declared.get("outs", {}))
+    record = _Interface(report, (), declared)
+    outs, optional = record.outs()
     return Interface(
-        description=read.text((), declared, "description", fix='write "description": "..."'),
-        ins=ins,
+        description=record.text("description", fix='write "description": "..."'),
+        ins=record.ins(),
         outs=outs,
-        after=read.after(declared.get("after", [])),
+        after=record.after(),
         optional=optional,
-        map=read_map(read, declared),
-        retries=read_retries(read, (), declared),
-        timeout=read_timeout(read, (), declared),
-        cache=read.flag((), declared, "cache", None),
-        checks=read_checks(read, declared, outs),
-        pool=read.text((), declared, "pool"),
-        needs=read_needs(read, declared),
-        tags=read.names("tags", declared.get("tags", {}), identifiers=False),
-        report=read.flag((), declared, "report", default=False),
+        map=read_map(record),
+        retries=read_retries(record),
+        timeout=read_timeout(record),
+        cache=record.flag("cache", None),
+        checks=read_checks(record, outs),
+        pool=record.text("pool"),
+        needs=read_needs(record.record("needs")),
+        tags=record.names("tags", declared.get("tags", {}), identifiers=False),
+        report=record.flag("report", default=False),
     )
 
 
@@ -108,7 +107,7 @@ def check_map(
                 report(("map", name, str(i)), what, fix, "wrong-type")
 
 
-class _Reader(Reader):
+class _Interface(Record):
     """Reads the values of which an interface consists."""
 
     def names(self, key: str, value: Json, *, identifiers: bool = True) -> dict[str, str]:
@@ -128,10 +127,10 @@ class _Reader(Reader):
                 good[name] = text
         return good
 
-    def ins(self, value: Json) -> dict[str, str]:
+    def ins(self) -> dict[str, str]:
         """The ins: name → catalog path of an artefact."""
         good: dict[str, str] = {}
-        for name, source in self.names("ins", value).items():
+        for name, source in self.names("ins", self.value.get("ins", {})).items():
             if is_artefact_path(source):
                 good[name] = source
             else:
@@ -139,15 +138,15 @@ class _Reader(Reader):
                 self.report(("ins", name), what, "write it as 'stage.notebook.artefact'", "no-path")
         return good
 
-    def outs(self, value: Json) -> tuple[dict[str, str], frozenset[str]]:
+    def outs(self) -> tuple[dict[str, str], frozenset[str]]:
         """The outs: name → file, and those that are optional."""
+        value = self.value.get("outs", {})
         optional: set[str] = set()
         if isinstance(value, dict):
+            record = self.record("outs")
             value = {
-                name: self._file(("outs", name), declared, optional)
-                if isinstance(declared, dict)
-                else declared
-                for name, declared in value.items()
+                name: _file(record.record(name), optional) if isinstance(out, dict) else out
+                for name, out in value.items()
             }
         outs: dict[str, str] = {}
         seen: dict[str, str] = {}  # file, as any disk has it → out
@@ -165,15 +164,9 @@ class _Reader(Reader):
             outs[name] = file
         return outs, frozenset(optional & outs.keys())
 
-    def _file(self, keys: Keys, declared: dict[str, Json], optional: set[str]) -> Json:
-        """The file of an out that is declared as a dict."""
-        self.known(keys, declared, _OUT_KEYS)
-        if self.flag(keys, declared, "optional", default=False):
-            optional.add(keys[-1])
-        return declared.get("file")
-
-    def after(self, value: Json) -> tuple[str, ...]:
+    def after(self) -> tuple[str, ...]:
         """The catalog paths of steps that have to be over before."""
+        value = self.value.get("after", [])
         if not isinstance(value, list):
             fix = 'write "after": ["stage.notebook"]'
             self.report(("after",), f"{value!r} is no list of steps", fix, "wrong-type")
@@ -186,3 +179,12 @@ class _Reader(Reader):
             what = f"{name!r} is no catalog path of a step"
             self.report(("after", str(i)), what, "write it as 'stage.notebook'", "no-path")
         return tuple(good)
+
+
+def _file(out: Record, optional: set[str]) -> Json:
+    """The file of an out that is declared as a dict."""
+    out.known(_OUT_KEYS)
+    if out.flag("optional", default=False):
+        optional.add(out.name)
+    file: Json = out.value.get("file")
+    return file

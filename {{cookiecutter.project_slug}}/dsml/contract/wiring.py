@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from dsml.contract.declared import Keys, Reader, Report
+from dsml.contract.declared import Keys, Record, Report
 from dsml.contract.interface import Interface, parts_of, read_interface
 from dsml.contract.literals import Json, is_json
 from dsml.contract.names import (
@@ -62,43 +62,40 @@ class WiredStep:
 # --- the catalog's side
 
 
-def read_wired_steps(reader: Reader, keys: Keys, value: object) -> dict[str, WiredStep]:
-    """The steps of a pipeline by name; ``keys`` lead to them."""
+def read_wired_steps(pipeline: Record) -> dict[str, WiredStep]:
+    """The steps that a pipeline wires, by name."""
+    steps = pipeline.record("steps")
     found: dict[str, WiredStep] = {}
-    for name, item in reader.mapping(keys, value).items():
+    for name in steps.value:
         if is_identifier(name):
-            found[name] = _wired_step(reader, (*keys, name), item)
+            found[name] = _wired_step(pipeline.name, steps.record(name))
         else:
             fix = f"name it '{to_identifier(name)}'"
-            reader.report((*keys, name), "the name is no identifier", fix, "no-identifier")
+            steps.report((name,), "the name is no identifier", fix, "no-identifier")
     return found
 
 
-def _wired_step(reader: Reader, keys: Keys, value: object) -> WiredStep:
-    given = _given(reader, keys, value)
-    reader.known(keys, given, _SCHEMAS)
-    if "run" not in given:
+def _wired_step(pipeline: str, record: Record) -> WiredStep:
+    given = Record(record.report, (), _given(record))
+    given.known(_SCHEMAS)
+    if "run" not in given.value:
         fix = f"name the file: run: {STAGES_FOLDER}/<stage>/<name>{SUFFIX}"
-        reader.report(keys, "run is missing", fix, "missing-key")
-
-    def report(below: Keys, what: str, fix: str, name: str) -> None:
-        reader.report((*keys, *below), what, fix, name)
-
-    declared = _in_full(report, keys[1], given)
+        record.report((), "run is missing", fix, "missing-key")
+    declared = _in_full(record.report, pipeline, given.value)
     return WiredStep(
-        reader.text(keys, given, "run"),
-        read_interface(report, declared),
-        reader.mapping((*keys, "config"), given.get("config")),
+        given.text("run"),
+        read_interface(record.report, declared),
+        given.record("config").value,
         declared,
     )
 
 
-def _given(reader: Reader, keys: Keys, value: object) -> dict[str, Json]:
+def _given(record: Record) -> dict[str, Json]:
     """What stands there; a key without a value is as good as none."""
     given: dict[str, Json] = {}
-    for name, item in reader.mapping(keys, value).items():
+    for name, item in record.value.items():
         if not is_json(item):
-            reader.report((*keys, name), f"{item!r} {NO_JSON[0]}", NO_JSON[1], "wrong-type")
+            record.report((name,), f"{item!r} {NO_JSON[0]}", NO_JSON[1], "wrong-type")
         elif item is not None:
             given[name] = item
     return given
