@@ -90,13 +90,11 @@ def _unknown_ignores(notebook: Notebook) -> Iterator[_Found]:
                     line = cell.source.count("\n", 0, comment.start()) + 1
                     what = f"dsml: ignore: there is no warning '{name}'"
                     fix = suggest(name, ADVICE)
-                    yield _found(notebook, cell, line, what, fix, "unknown-ignore")
+                    yield _found(cell, line, what, fix, "unknown-ignore")
 
 
-def _found(
-    notebook: Notebook, cell: Cell, line: int | None, what: str, fix: str, name: str
-) -> _Found:
-    return cell, Problem(cell.where(notebook.path, line), what, fix, name, "warning")
+def _found(cell: Cell, line: int | None, what: str, fix: str, name: str) -> _Found:
+    return cell, Problem(cell.where(line), what, fix, name, "warning")
 
 
 def _unused(notebook: Notebook, text: str, spec: StepSpec, cell: Cell) -> Iterator[_Found]:
@@ -124,7 +122,7 @@ def _absolute_paths(notebook: Notebook) -> Iterator[_Found]:
             continue
         for line, path in found:
             what = f"'{path}' is a path that only one machine has"
-            yield _found(notebook, cell, line, what, fix, "absolute-path")
+            yield _found(cell, line, what, fix, "absolute-path")
 
 
 def _secrets(notebook: Notebook) -> Iterator[_Found]:
@@ -132,7 +130,7 @@ def _secrets(notebook: Notebook) -> Iterator[_Found]:
     for cell in notebook.code:
         if may_hold_secret(cell.source):
             for line, what in secrets(cell.source):
-                yield _found(notebook, cell, line, f"{what} is written here", fix, "secret")
+                yield _found(cell, line, f"{what} is written here", fix, "secret")
 
 
 def _champions(notebook: Notebook) -> Iterator[_Found]:
@@ -143,7 +141,7 @@ def _champions(notebook: Notebook) -> Iterator[_Found]:
             for node in ast.walk(parse(cell.source)):
                 if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "champion":
                     fix = 'let it run each time: "cache": False, in op_parameters'
-                    yield _found(notebook, cell, node.lineno, what, fix, "cached-champion")
+                    yield _found(cell, node.lineno, what, fix, "cached-champion")
 
 
 def _stored_outputs(notebook: Notebook, ignored: _Ignored) -> Iterator[_Found]:
@@ -158,4 +156,4 @@ def _stored_outputs(notebook: Notebook, ignored: _Ignored) -> Iterator[_Found]:
         several = f"{len(cells)} cells hold" if len(cells) > 1 else "the cell holds"
         what = f"{several} stored outputs or execution counts, which git keeps for ever"
         fix = f"make format, or: nbstripout --keep-id {notebook.path}"
-        yield _found(notebook, cells[0], None, what, fix, name)
+        yield _found(cells[0], None, what, fix, name)

@@ -23,11 +23,12 @@ _COUNTS = ("execution_count", "prompt_number")  # nbformat 4 and 3
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: ``number`` counts all cells of the notebook from 1.
+    """One cell of the notebook at ``path``: ``number`` counts all of its cells from 1.
 
     ``above`` is the number of lines that stand above the source in the file of a text notebook.
     """
 
+    path: str
     number: int
     kind: str
     source: str
@@ -36,11 +37,11 @@ class Cell:
     is_counted: bool = False  # it holds the number that its last execution had
     above: int | None = None
 
-    def where(self, path: str, line: int | None = None) -> Where:
+    def where(self, line: int | None = None) -> Where:
         """The place of a line of this cell, named by its contract tag where it has one."""
         tag = next((tag for tag in (OP_PARAMETERS, PARAMETERS) if tag in self.tags), None)
         line = line if self.above is None else self.above + (line or 1)
-        return Where(path, self.number, tag, line)
+        return Where(self.path, self.number, tag, line)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def read_notebook(file: Path, path: str) -> Notebook:
             raise _broken(path, "cannot be read: it is no file")
         text = file.read_text(encoding="utf-8-sig")
         if file.suffix == SUFFIX:
-            return Notebook(path, tuple(numbered(read_script(text))))
+            return Notebook(path, tuple(numbered(path, read_script(text))))
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise _broken(path, f"is no JSON: {error.msg}", error.lineno) from None
@@ -105,6 +106,7 @@ def _cells(document: object, path: str) -> Iterator[Cell]:
         metadata = cell.get("metadata")
         tags = metadata.get("tags") if isinstance(metadata, dict) else None
         yield Cell(
+            path=path,
             number=number,
             kind=str(cell.get("cell_type", "code")),
             source="".join(map(str, source)) if isinstance(source, list) else str(source),
@@ -114,10 +116,10 @@ def _cells(document: object, path: str) -> Iterator[Cell]:
         )
 
 
-def numbered(cells: Iterable[ScriptCell]) -> Iterator[Cell]:
+def numbered(path: str, cells: Iterable[ScriptCell]) -> Iterator[Cell]:
     """The cells of a text notebook as those of any."""
     for number, cell in enumerate(cells, start=1):
-        yield Cell(number, cell.kind, cell.source, frozenset(cell.tags), above=cell.above)
+        yield Cell(path, number, cell.kind, cell.source, frozenset(cell.tags), above=cell.above)
 
 
 def _raw_cells(document: object) -> list[object] | None:

@@ -44,22 +44,20 @@ class _Refused(Exception):
         super().__init__(what)
 
 
-def read_config_schema(
-    node: ast.expr, path: str, cell: Cell, problems: list[Problem]
-) -> dict[str, Parameter]:
+def read_config_schema(node: ast.expr, cell: Cell, problems: list[Problem]) -> dict[str, Parameter]:
     """The parameters of a ``config_schema``; what is wrong is appended to ``problems``."""
     found: dict[str, Parameter] = {}
     try:
         entries = list(_entries(node))
     except _Refused as error:
-        problems.append(_problem(path, cell, "config_schema", error))
+        problems.append(_problem(cell, "config_schema", error))
         return found
     for name, value in entries:
         try:
             declared = _declared(value)
             default = _default(value, declared)
         except _Refused as error:
-            problems.append(_problem(path, cell, f"config_schema.{name}", error))
+            problems.append(_problem(cell, f"config_schema.{name}", error))
             continue
         found[name] = Parameter(
             name, declared.type, default, declared.description, value.lineno, in_schema=True
@@ -67,8 +65,8 @@ def read_config_schema(
     return found
 
 
-def _problem(path: str, cell: Cell, subject: str, error: _Refused) -> Problem:
-    return Problem(cell.where(path, error.line), f"{subject}: {error.what}", error.fix, error.name)
+def _problem(cell: Cell, subject: str, error: _Refused) -> Problem:
+    return Problem(cell.where(error.line), f"{subject}: {error.what}", error.fix, error.name)
 
 
 def _entries(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:

@@ -123,7 +123,7 @@ def checked(
 ) -> StepSpec | None:
     """The step that cells which are not written yet declare; findings are told of ``where``."""
     found: list[Problem] = []
-    spec = read_spec(Notebook(path, tuple(numbered(cells))), found)
+    spec = read_spec(Notebook(path, tuple(numbered(path, cells))), found)
     found += [] if spec is None else joining_problems(project, spec)
     problems += [replace(problem, where=where) for problem in found]
     return spec

@@ -76,7 +76,7 @@ def new_python_step(
     spec: StepSpec | None = None
     with contextlib.suppress(SyntaxError):  # of a name that is none, which has been told
         spec = declared_step(
-            read_script(path, Script(1, "code", text), found, Modules(root)), found
+            read_script(Script(path, 1, "code", text), found, Modules(root)), found
         )
     found += [] if spec is None else joining_problems(project, spec)
     problems += [replace(problem, where=COMMAND) for problem in found]

@@ -41,15 +41,15 @@ def pair_problem(notebook: Notebook, file: Path) -> Problem | None:
         return Problem(Where(name), "is no UTF-8 text", fix, "out-of-step")
     for ours, theirs in zip_longest(notebook.cells, cells):
         if ours is None:
-            where, there = Where(notebook.path), theirs.where(name)
+            where, there = Where(notebook.path), theirs.where()
             return Problem(where, f"has no cell like that of {there}", fix, "out-of-step")
         if theirs is None:
             what = f"the paired script {name} has no such cell"
-            return Problem(ours.where(notebook.path), what, fix, "out-of-step")
+            return Problem(ours.where(), what, fix, "out-of-step")
         line = _difference(ours, theirs)
         if line is not None:
-            where = ours.where(notebook.path, line if ours.kind == "code" else None)
-            there = theirs.where(name, line).line
+            where = ours.where(line if ours.kind == "code" else None)
+            there = theirs.where(line).line
             what = f"the cell differs from its pair {name}, line {there}"
             return Problem(where, what, fix, "out-of-step")
     return None

@@ -42,9 +42,9 @@ PARAMETER_FIX = f"make it a keyword-only parameter: def {STEP_FN}(..., *, n: int
 class Script(Cell):
     """The source of a whole file, which has no cells."""
 
-    def where(self, path: str, line: int | None = None) -> Where:
+    def where(self, line: int | None = None) -> Where:
         """The place of a line of the file."""
-        return Where(path, line=line)
+        return Where(self.path, line=line)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,6 @@ class PythonFile:
     tells which. ``declaration`` is its ``op_parameters``, where it ``declares`` some.
     """
 
-    path: str
     script: Script
     defines: bool
     declares: bool
@@ -116,7 +115,7 @@ def read_python(
 
     try:
         source = file.read_text(encoding="utf-8-sig")
-        return read_script(path, Script(1, "code", source), problems, modules)
+        return read_script(Script(path, 1, "code", source), problems, modules)
     except UnicodeDecodeError:
         broken("is no UTF-8 text", "save it as UTF-8")
     except OSError as error:
@@ -130,7 +129,7 @@ def read_python(
 
 
 def read_script(
-    path: str, script: Script, problems: list[Problem], modules: Modules | None = None
+    script: Script, problems: list[Problem], modules: Modules | None = None
 ) -> PythonFile:
     """Read the source of a Python file.
 
@@ -145,14 +144,13 @@ def read_script(
         fix = (
             f'add def {STEP_FN}(...); in a text notebook, tag the cell: # %% tags=["op_parameters"]'
         )
-        problems.append(Problem(Where(path, line=declaring.lineno), what, fix, "no-step-fn"))
+        problems.append(Problem(script.where(declaring.lineno), what, fix, "no-step-fn"))
     return PythonFile(
-        path,
         script,
         defines=function is not None,
         declares=declaring is not None,
-        signature=None if function is None else _signature(path, script, function, problems),
-        declaration=None if declaring is None else read_declaration(path, script, problems),
+        signature=None if function is None else _signature(script, function, problems),
+        declaration=None if declaring is None else read_declaration(script, problems),
         modules=modules,
     )
 
@@ -170,13 +168,11 @@ def _bound(node: ast.stmt) -> list[str]:
 # --- the function
 
 
-def _signature(
-    path: str, script: Script, node: ast.stmt, problems: list[Problem]
-) -> Signature | None:
+def _signature(script: Script, node: ast.stmt, problems: list[Problem]) -> Signature | None:
     """What the function takes; None where it can be no step, which is told."""
     found = list(_refusals(node))
     for line, what, fix in found:
-        problems.append(Problem(Where(path, line=line), f"{STEP_FN}{what}", fix, "step-fn"))
+        problems.append(Problem(script.where(line), f"{STEP_FN}{what}", fix, "step-fn"))
     if found or not isinstance(node, ast.FunctionDef):
         return None
     positional = node.args.args
@@ -188,7 +184,7 @@ def _signature(
         node.lineno,
         _lines(needed),
         _lines(others),
-        dict(_parameters(path, script, node, problems)),
+        dict(_parameters(script, node, problems)),
         _lines([arg for arg, default in given if default is None]),
         CONTEXT in everything,
     )
@@ -231,7 +227,7 @@ def _is_generator(node: ast.AST) -> bool:
 
 
 def _parameters(
-    path: str, script: Script, node: ast.FunctionDef, problems: list[Problem]
+    script: Script, node: ast.FunctionDef, problems: list[Problem]
 ) -> Iterator[tuple[str, Parameter]]:
     """The keyword-only parameters with a default; a comment behind one is its description."""
     comments = comments_of(script.source)
@@ -251,11 +247,11 @@ def _parameters(
         except NotLiteral as error:
             fix = "give a literal default, and compute from it in the function"
             for part in (error, *error.others):
-                where, what = Where(path, line=part.line), f"{arg.arg}: {part.what}"
+                where, what = script.where(part.line), f"{arg.arg}: {part.what}"
                 problems.append(Problem(where, what, part.fix or fix, "no-literal"))
             continue
         item = Assignment(arg.arg, arg.annotation, literal, comment if described else "")
-        parameter = read_parameter(item, Where(path, line=arg.lineno), problems)
+        parameter = read_parameter(item, script.where(arg.lineno), problems)
         if parameter is not None:
             yield arg.arg, parameter
 
@@ -269,17 +265,17 @@ def declared_step(found: PythonFile, problems: list[Problem]) -> StepSpec | None
     if literal is None:
         return None
     declared = literal.value if isinstance(literal.value, dict) else {}
-    place = place_in(found.path, found.script, literal)
+    path, place = found.script.path, place_in(found.script, literal)
     report = report_to(problems, place)
     check_keys(report, declared)
     if CONFIG_SCHEMA in literal.apart:
-        where = Where(found.path, line=literal.apart[CONFIG_SCHEMA].lineno)
+        where = found.script.where(literal.apart[CONFIG_SCHEMA].lineno)
         what = f"{CONFIG_SCHEMA}: the parameters of a Python step are those of {STEP_FN}"
         fix = f"make them keyword-only parameters: def {STEP_FN}(..., *, n: int = 1)"
         problems.append(Problem(where, what, fix, "config-schema"))
     spec = StepSpec(
-        *step_name(found.path),
-        found.path,
+        *step_name(path),
+        path,
         op_parameters=declared,
         declared=place,
         **parts_of(read_interface(report, declared)),
@@ -292,7 +288,7 @@ def with_function(spec: StepSpec, found: PythonFile, report: Report) -> StepSpec
     signature = found.signature
     if signature is None:
         return None
-    _check_signature(report, found.path, signature, spec)
+    _check_signature(report, found.script, signature, spec)
     if spec.report:
         what = "a Python step has no texts and figures that readers could be shown"
         report(("report",), what, "make it a notebook", "no-report")
@@ -300,24 +296,26 @@ def with_function(spec: StepSpec, found: PythonFile, report: Report) -> StepSpec
     return replace(
         spec,
         parameters=signature.parameters,
-        body=Code.of_file(found.path, found.script.source, found.modules),
+        body=Code.of_file(spec.path, found.script.source, found.modules),
         function=Function(signature.line, signature.resources),
     )
 
 
-def _check_signature(report: Report, path: str, signature: Signature, interface: Interface) -> None:
+def _check_signature(
+    report: Report, script: Script, signature: Signature, interface: Interface
+) -> None:
     """Whether what the function takes and the ins of the step are the same.
 
     An in that is no parameter is fine where the function takes the context: it may be read there.
     """
     for name, line in signature.needed.items():
         if name not in interface.ins:
-            what = f"{STEP_FN} takes '{name}' ({Where(path, line=line)}), and there is no such in"
+            what = f"{STEP_FN} takes '{name}' ({script.where(line)}), and there is no such in"
             report(("ins",), what, f"add {name}, or give the parameter a default", "no-in")
     takes = {*signature.needed, *signature.others}
     for name in interface.ins:
         if name not in takes and not (signature.takes_context and name != CONTEXT):
-            place = Where(path, line=signature.line)
+            place = script.where(signature.line)
             what = f"{STEP_FN} ({place}) has no positional parameter '{name}'"
             report(("ins", name), what, _how_to_take(name, signature, interface), "no-in")
 

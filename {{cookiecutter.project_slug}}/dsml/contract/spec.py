@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -45,9 +46,9 @@ _ASSIGNS_OP_PARAMETERS = re.compile(r"^op_parameters\b[^=\n]*=", re.MULTILINE)
 Place = Callable[..., Where]  # tells the line on which some keys are declared
 
 
-def place_in(path: str, cell: Cell, literal: Literal) -> Place:
+def place_in(cell: Cell, literal: Literal) -> Place:
     """Where each key of an ``op_parameters`` stands, in a notebook or in a Python file."""
-    return lambda *keys: cell.where(path, literal.line_of(*keys))
+    return lambda *keys: cell.where(literal.line_of(*keys))
 
 
 @dataclass(frozen=True)
@@ -177,11 +178,11 @@ def _read_spec(
 ) -> StepSpec | None:
     parameters = read_parameters(notebook, problems)
     cell = _declaring_cell(notebook, problems)
-    literal = None if cell is None else read_declaration(notebook.path, cell, problems)
+    literal = None if cell is None else read_declaration(cell, problems)
     if cell is None or literal is None:
         return None
     declared = literal.value if isinstance(literal.value, dict) else {}
-    place = place_in(notebook.path, cell, literal)
+    place = place_in(cell, literal)
     report = report_to(problems, place)
     check_keys(report, declared)
     interface = read_interface(report, declared)
@@ -190,8 +191,9 @@ def _read_spec(
     ):
         what = "no cell calls get_context(op_parameters), so the step has no ins and outs"
         fix = "add a cell: context = get_context(op_parameters)"
-        problems.append(Problem(cell.where(notebook.path), what, fix, "no-context"))
-    _add_schema(cell, literal, notebook.path, parameters, problems)
+        problems.append(Problem(cell.where(), what, fix, "no-context"))
+    if CONFIG_SCHEMA in literal.apart:
+        _add_schema(literal.apart[CONFIG_SCHEMA], cell, parameters, problems)
     check_map(report, interface.map, parameters)
     if not literal.whole:
         return None
@@ -224,21 +226,15 @@ def check_keys(report: Report, declared: Iterable[str]) -> None:
 
 
 def _add_schema(
-    cell: Cell,
-    literal: Literal,
-    path: str,
-    parameters: dict[str, Parameter],
-    problems: list[Problem],
+    schema: ast.expr, cell: Cell, parameters: dict[str, Parameter], problems: list[Problem]
 ) -> None:
     """Add the parameters of ``config_schema`` to those of the parameters cell."""
-    if CONFIG_SCHEMA not in literal.apart:
-        return
-    declared = read_config_schema(literal.apart[CONFIG_SCHEMA], path, cell, problems)
+    declared = read_config_schema(schema, cell, problems)
     for name, parameter in declared.items():
         if name in parameters:
             what = f"config_schema.{name}: the parameters cell declares '{name}' too"
             fix = "declare it in one of the two places"
-            problems.append(Problem(cell.where(path, parameter.line), what, fix, "duplicate"))
+            problems.append(Problem(cell.where(parameter.line), what, fix, "duplicate"))
     parameters.update(declared)
 
 
@@ -250,7 +246,7 @@ def _declaring_cell(notebook: Notebook, problems: list[Problem]) -> Cell | None:
     for extra in cells[1:]:
         what = f"a second cell is tagged 'op_parameters'; the first is cell {cells[0].number}"
         fix = "keep one of the two"
-        problems.append(Problem(extra.where(notebook.path), what, fix, "two-op-parameters"))
+        problems.append(Problem(extra.where(), what, fix, "two-op-parameters"))
     return cells[0]
 
 
@@ -258,7 +254,7 @@ def _untagged(notebook: Notebook) -> Problem:
     for cell in notebook.code:
         if _ASSIGNS_OP_PARAMETERS.search(cell.source):
             return Problem(
-                cell.where(notebook.path),
+                cell.where(),
                 "the cell assigns op_parameters, but is not tagged 'op_parameters'",
                 "add the tag (in JupyterLab: property inspector, cell tags)",
                 "untagged",
@@ -271,14 +267,14 @@ def _untagged(notebook: Notebook) -> Problem:
     )
 
 
-def read_declaration(path: str, cell: Cell, problems: list[Problem]) -> Literal | None:
+def read_declaration(cell: Cell, problems: list[Problem]) -> Literal | None:
     """The ``op_parameters`` that a cell assigns, a dict; None where it can't be read.
 
     What is wrong with it is appended to ``problems``.
     """
 
     def problem(line: int | None, what: str, fix: str, name: str) -> None:
-        problems.append(Problem(cell.where(path, line), what, fix, name))
+        problems.append(Problem(cell.where(line), what, fix, name))
 
     try:
         declared = [
@@ -287,7 +283,7 @@ def read_declaration(path: str, cell: Cell, problems: list[Problem]) -> Literal 
             if _is_declaration(item)
         ]
     except SyntaxError as error:
-        problems.append(syntax_problem(path, cell, error))
+        problems.append(syntax_problem(cell, error))
         return None
     if not declared:
         fix = "assign one literal dict: op_parameters = {...}"
