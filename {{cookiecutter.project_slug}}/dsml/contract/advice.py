@@ -101,14 +101,12 @@ def _unused(notebook: Notebook, text: str, spec: StepSpec, cell: Cell) -> Iterat
     unread, unwritten = unused(notebook, text, spec)
     for name in unread:
         fix = f'read it with context.load("{name}") or context.ins.{name}, or take it out'
-        problem = Problem(
-            spec.where("ins", name), f"ins.{name}: no cell reads it", fix, "unused-in", "warning"
-        )
-        yield cell, problem
+        what = "no cell reads it"
+        yield cell, spec.problem(("ins", name), what, fix, "unused-in", "warning")
     for name in unwritten:
-        what = f"outs.{name}: no cell writes it"
+        what = "no cell writes it"
         fix = f'write it with context.save("{name}", ...) or to context.outs.{name}, or take it out'
-        yield cell, Problem(spec.where("outs", name), what, fix, "unwritten-out", "warning")
+        yield cell, spec.problem(("outs", name), what, fix, "unwritten-out", "warning")
 
 
 def _absolute_paths(notebook: Notebook) -> Iterator[_Found]:

@@ -198,9 +198,8 @@ def written(file: Path, text: str) -> Iterator[None]:
             stream.write(text)
     except OSError as error:
         what = f"cannot be written: {error.strerror or error}"
-        raise ProjectError(
-            [Problem(Where(str(file)), what, "let it be written", "no-write")]
-        ) from None
+        problem = Problem(Where(str(file)), what, "let it be written", "no-write")
+        raise ProjectError([problem]) from None
     try:
         yield
     except BaseException:

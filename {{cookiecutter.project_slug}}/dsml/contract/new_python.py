@@ -92,13 +92,9 @@ def _shadowed(declaration: Mapping[str, Any]) -> list[Problem]:
     imported = {
         placeholder_of(file).statement.rpartition(" ")[2] for file in declaration["outs"].values()
     }
+    what, fix = "the file imports something of that name", "choose another name for it"
     return [
-        Problem(
-            COMMAND,
-            f"--in {name}: the file imports something of that name",
-            "choose another name for it",
-            "duplicate",
-        )
+        Problem(COMMAND, f"--in {name}: {what}", fix, "duplicate")
         for name in declaration["ins"]
         if name in imported
     ]

@@ -129,9 +129,6 @@ def value_problem(
 
 def syntax_problem(cell: Cell, error: SyntaxError) -> Problem:
     """A tagged cell that is no Python."""
-    return Problem(
-        cell.where(error.lineno),
-        f"the cell is no Python: {error.msg}",
-        "mend the line, so that the cell can be read without being run",
-        "no-python",
-    )
+    fix = "mend the line, so that the cell can be read without being run"
+    what = f"the cell is no Python: {error.msg}"
+    return Problem(cell.where(error.lineno), what, fix, "no-python")

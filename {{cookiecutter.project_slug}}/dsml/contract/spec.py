@@ -18,7 +18,7 @@ from dsml.contract.literals import Assignment, Json, Literal, NotLiteral, assign
 from dsml.contract.modules import Modules
 from dsml.contract.names import step_of
 from dsml.contract.parameters import Parameter, read_parameters, syntax_problem
-from dsml.contract.problem import Problem, Where, suggest
+from dsml.contract.problem import Problem, Severity, Where, suggest
 from dsml.contract.types import ParameterType
 
 CONFIG_SCHEMA = "config_schema"
@@ -141,9 +141,11 @@ class StepSpec(Interface):
         """The line on which ``keys`` of its interface is declared."""
         return Where(self.path) if self.declared is None else self.declared(*keys)
 
-    def problem(self, keys: Keys, what: str, fix: str, name: str) -> Problem:
+    def problem(
+        self, keys: Keys, what: str, fix: str, name: str, severity: Severity = "error"
+    ) -> Problem:
         """A finding about what ``keys`` of its interface declare."""
-        return Problem(self.where(*keys), f"{'.'.join(keys)}: {what}", fix, name)
+        return Problem(self.where(*keys), f"{'.'.join(keys)}: {what}", fix, name, severity)
 
 
 def files_of(steps: Iterable[StepSpec]) -> dict[str, str]:
@@ -253,18 +255,12 @@ def _declaring_cell(notebook: Notebook, problems: list[Problem]) -> Cell | None:
 def _untagged(notebook: Notebook) -> Problem:
     for cell in notebook.code:
         if _ASSIGNS_OP_PARAMETERS.search(cell.source):
-            return Problem(
-                cell.where(),
-                "the cell assigns op_parameters, but is not tagged 'op_parameters'",
-                "add the tag (in JupyterLab: property inspector, cell tags)",
-                "untagged",
-            )
-    return Problem(
-        Where(notebook.path),
-        "no cell is tagged 'op_parameters'",
-        "add a cell with op_parameters = {...} and tag it (in JupyterLab: property inspector)",
-        "no-op-parameters",
-    )
+            what = "the cell assigns op_parameters, but is not tagged 'op_parameters'"
+            fix = "add the tag (in JupyterLab: property inspector, cell tags)"
+            return Problem(cell.where(), what, fix, "untagged")
+    what = "no cell is tagged 'op_parameters'"
+    fix = "add a cell with op_parameters = {...} and tag it (in JupyterLab: property inspector)"
+    return Problem(Where(notebook.path), what, fix, "no-op-parameters")
 
 
 def read_declaration(cell: Cell, problems: list[Problem]) -> Literal | None:

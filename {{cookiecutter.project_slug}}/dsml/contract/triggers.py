@@ -84,11 +84,9 @@ def _pattern_finding(sensor: Sensor) -> tuple[str, str] | None:
         return f"{pattern!r} holds backslashes", "write a path with forward slashes"
     # a `?` is a part of a pattern
     if (finding := credentials_finding(pattern.partition("?")[0])) is not None:
-        return finding[0], finding[1]
+        return finding[:2]
     path = pattern if local is None else local
     if not path.strip() or path.endswith(("/", "/.", "/..")) or path in (".", ".."):
-        return (
-            f"{pattern!r} names no files",
-            "write a pattern of files, such as data/incoming/*.csv",
-        )
+        fix = "write a pattern of files, such as data/incoming/*.csv"
+        return f"{pattern!r} names no files", fix
     return None
