@@ -331,10 +331,8 @@ def _entry_problems(project: Project, name: str, entry: Entry) -> Iterator[Probl
             problem.where.path == entry.path for problem in errors(project.problems)
         ):
             return  # it is there, and what is wrong with it has been said
-        what, fix = (
-            f"there is no notebook '{entry.path}'",
-            "restore the file, or run: dsml register",
-        )
+        what = f"there is no notebook '{entry.path}'"
+        fix = "restore the file, or run: dsml register"
         yield project.catalog.problem(keys, what, fix, "register")
         return
     current = entry_of(step)
