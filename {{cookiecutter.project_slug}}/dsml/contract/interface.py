@@ -65,10 +65,10 @@ def parts_of(interface: Interface) -> dict[str, Any]:
 def read_interface(report: Report, declared: Mapping[str, Json]) -> Interface:
     """Read what is declared; keys that are none of an interface's are passed over."""
     record = _Interface(report, (), declared)
-    outs, optional = record.outs()
+    ins, (outs, optional) = record.ins(), record.outs()
     return Interface(
         description=record.text("description", fix='write "description": "..."'),
-        ins=record.ins(),
+        ins=ins,
         outs=outs,
         after=record.after(),
         optional=optional,
