@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dsml.contract.cells import Json
 from dsml.contract.fanout import instances
 from dsml.contract.graph import order
+from dsml.contract.literals import Json
 from dsml.contract.project import Project, load_project
 from dsml.contract.spec import StepSpec
 from dsml.evidence.records import PASSED

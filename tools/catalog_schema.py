@@ -28,13 +28,12 @@ from dsml.contract.catalog import (  # noqa: E402 - the runtime has to be found 
     KEYS,
     NAME,
     PLACEHOLDERS,
-    RESOURCES_SCHEMA,
     Entry,
-    Environment,
     Experiment,
     Pipeline,
 )
 from dsml.contract.declared import keys_of  # noqa: E402
+from dsml.contract.environments import RESOURCES_SCHEMA, Environment  # noqa: E402
 from dsml.contract.models import MODEL_NAME, Model  # noqa: E402
 from dsml.contract.names import IDENTIFIER  # noqa: E402
 from dsml.contract.policies import Defaults  # noqa: E402

@@ -13,11 +13,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from dsml.contract.adopt import propose
 from dsml.contract.adoption import plan_adoption, write_adoption
-from dsml.contract.cells import parse
 from dsml.contract.percent import ScriptCell
 from dsml.contract.problem import ProjectError
+from dsml.contract.proposal import propose
+from dsml.contract.source import parse
 
 from .conftest import RUNTIME
 

@@ -618,3 +618,8 @@ def test_an_environment_limits_what_runs_at_once_and_may_be_silent(make):
 def test_limits_and_silence_of_an_environment_are_checked(refused, value, what, fix):
     told = refused(f"version: 1\nenvironments:\n  dev: {{{value}}}\n")
     assert told == ["line 3", f"environments.dev.{what}", fix]
+
+
+def test_a_metric_that_is_no_text_is_not_said_to_be_missing_as_well(make):
+    make.catalog("version: 1\nmodels:\n  m: {metric: 5, holdout: a.b.c}\n")
+    assert make.messages.count("models.m.metric:") == 1

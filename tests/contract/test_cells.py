@@ -8,8 +8,9 @@ import warnings
 
 import pytest
 
-from dsml.contract.cells import NotLiteral, assignments, is_json, parse, read_literal
+from dsml.contract.literals import NotLiteral, assignments, is_json, read_literal
 from dsml.contract.problem import ProjectError
+from dsml.contract.source import parse
 
 from .conftest import cell, document
 

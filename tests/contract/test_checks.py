@@ -6,9 +6,9 @@ from textwrap import dedent
 
 import pytest
 
-from dsml.contract.check_schema import schema_problems
 from dsml.contract.checks import Check, Rows, Values
 from dsml.contract.problem import render
+from dsml.contract.schema_problems import schema_problems
 
 from .conftest import step_cells
 

@@ -6,7 +6,7 @@ import difflib
 
 import pytest
 
-from dsml.contract import cells
+from dsml.contract import source
 from dsml.contract.problem import suggest
 from dsml.contract.register import check_project
 
@@ -59,9 +59,9 @@ def test_a_clean_notebook_is_parsed_no_more_than_its_two_tagged_cells_ask_for(ma
         )
     )
     parsed = []
-    quiet_parse = cells._quiet_parse
+    quiet_parse = source._quiet_parse
     monkeypatch.setattr(
-        cells, "_quiet_parse", lambda text: parsed.append(text) or quiet_parse(text)
+        source, "_quiet_parse", lambda text: parsed.append(text) or quiet_parse(text)
     )
     assert [p.name for p in check_project(make.root).problems] == ["draft"]
     assert "y = 1" not in parsed

@@ -335,7 +335,7 @@ def test_config_schema_declares_secrets_too(declared):
 
     node = ast.parse(f'{{"token": {declared}}}', mode="eval").body
     problems: list = []
-    found = read_config_schema(node, "x.ipynb", Cell(1, "code", ""), problems)
+    found = read_config_schema(node, Cell("x.ipynb", 1, "code", ""), problems)
     assert not problems
     assert found["token"].type.is_secret
 

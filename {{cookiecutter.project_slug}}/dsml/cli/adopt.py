@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from dsml.cli import cli, project_root
-from dsml.contract.adopt import Proposal
 from dsml.contract.adoption import plan_adoption, write_adoption
+from dsml.contract.proposal import Proposal
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 

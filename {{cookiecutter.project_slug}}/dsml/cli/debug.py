@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dsml.cli import cli, project_root
+from dsml.contract.names import STAGES_FOLDER
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
-from dsml.contract.project import STAGES_FOLDER, read_project
+from dsml.contract.project import read_project
 
 if TYPE_CHECKING:
     from dsml.store import Attempt

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsml.contract.adopt import Proposal, propose
 from dsml.contract.cells import Notebook, read_notebook
-from dsml.contract.names import to_identifier
+from dsml.contract.names import STAGES_FOLDER, to_identifier
 from dsml.contract.new import checked, step_path, written
 from dsml.contract.percent import SUFFIX, ScriptCell, write_script
 from dsml.contract.problem import Problem, ProjectError, Where
-from dsml.contract.project import STAGES_FOLDER, Project, read_project
+from dsml.contract.project import read_project
+from dsml.contract.proposal import Proposal, Relocate, propose
 from dsml.contract.scaffold import as_ipynb
+from dsml.contract.spec import files_of
 
 _COMMAND = Where("dsml adopt")
 
@@ -51,7 +52,8 @@ def plan_adoption(root: Path, file: Path, stage: str, name: str | None = None) -
     document = _document(file) if suffix == ".ipynb" else {}
     cells = _cells(notebook)
     try:
-        proposal = propose(cells, name, _artefacts(project), _relocation(root, file, stage))
+        artefacts = files_of(project.registered.values())
+        proposal = propose(cells, name, artefacts, _relocation(root, file, stage))
     except ValueError as error:
         fix = f"copy it to {path}, then run: dsml register {path}"
         raise _refused(file, str(error), fix) from None
@@ -108,16 +110,7 @@ def _document(file: Path) -> dict[str, Any]:
     return document
 
 
-def _artefacts(project: Project) -> dict[str, str]:
-    """The files of what registered steps publish, by catalog path."""
-    return {
-        path: step.outs[out]
-        for step in project.registered.values()
-        for path, out in step.artefacts.items()
-    }
-
-
-def _relocation(root: Path, file: Path, stage: str) -> Any:
+def _relocation(root: Path, file: Path, stage: str) -> Relocate:
     """How a path beside the original is called from the step's folder, where the step runs."""
     old, new = file.resolve().parent, root / STAGES_FOLDER / stage
 

@@ -11,10 +11,11 @@ import contextlib
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from dsml.contract.cells import OP_PARAMETERS, Cell, Notebook, parse
-from dsml.contract.literals import absolute_paths, may_hold_path, may_hold_secret, secrets
+from dsml.contract.cells import OP_PARAMETERS, Cell, Notebook
 from dsml.contract.problem import Problem, suggest
+from dsml.contract.source import parse
 from dsml.contract.spec import StepSpec
+from dsml.contract.suspicious import absolute_paths, may_hold_path, may_hold_secret, secrets
 from dsml.contract.usage import unused
 
 ADVICE: Mapping[str, str] = {
@@ -34,21 +35,17 @@ _Found = tuple[Cell, Problem]
 _Ignored = Mapping[int, Collection[str]]
 
 
-def advice(
-    notebook: Notebook, spec: StepSpec | None, *, is_cached: bool = False
-) -> Iterator[Problem]:
-    """The warnings about a notebook; ``spec`` is what it declares, where that could be read.
+def advice(notebook: Notebook, spec: StepSpec | None) -> Iterator[Problem]:
+    """The warnings about a notebook, or about the file of a Python step as one cell.
 
-    ``is_cached`` says that the step is left out where nothing has changed.
+    ``spec`` is what it declares, where that could be read.
     """
     # Looked through as a whole first: of most notebooks no cell has to be parsed.
     text = "\n".join(cell.source for cell in notebook.code)
     ignored = _ignored(notebook) if _MARK in text else {}
     # Code that is nested too deeply to be read gets no advice.
     with contextlib.suppress(RecursionError):
-        found = _findings(notebook, text, spec, ignored)
-        champions = _champions(notebook) if is_cached and ".champion(" in text else iter(())
-        for cell, problem in (*found, *champions):
+        for cell, problem in _findings(notebook, text, spec, ignored):
             if problem.name not in ignored.get(cell.number, ()):
                 yield problem
 
@@ -58,12 +55,14 @@ def _findings(
 ) -> Iterator[_Found]:
     if ignored:
         yield from _unknown_ignores(notebook)
-    if spec is not None:
+    if spec is not None and spec.function is None:
         yield from _unused(notebook, text, spec, notebook.tagged(OP_PARAMETERS)[0])
     if may_hold_path(text):
         yield from _absolute_paths(notebook)
     if may_hold_secret(text):
         yield from _secrets(notebook)
+    if spec is not None and spec.is_cached and ".champion(" in text:
+        yield from _champions(notebook)
     yield from _stored_outputs(notebook, ignored)
 
 
@@ -91,27 +90,23 @@ def _unknown_ignores(notebook: Notebook) -> Iterator[_Found]:
                     line = cell.source.count("\n", 0, comment.start()) + 1
                     what = f"dsml: ignore: there is no warning '{name}'"
                     fix = suggest(name, ADVICE)
-                    yield _found(notebook, cell, line, what, fix, "unknown-ignore")
+                    yield _found(cell, line, what, fix, "unknown-ignore")
 
 
-def _found(
-    notebook: Notebook, cell: Cell, line: int | None, what: str, fix: str, name: str
-) -> _Found:
-    return cell, Problem(cell.where(notebook.path, line), what, fix, name, "warning")
+def _found(cell: Cell, line: int | None, what: str, fix: str, name: str) -> _Found:
+    return cell, Problem(cell.where(line), what, fix, name, "warning")
 
 
 def _unused(notebook: Notebook, text: str, spec: StepSpec, cell: Cell) -> Iterator[_Found]:
     unread, unwritten = unused(notebook, text, spec)
     for name in unread:
         fix = f'read it with context.load("{name}") or context.ins.{name}, or take it out'
-        problem = Problem(
-            spec.where("ins", name), f"ins.{name}: no cell reads it", fix, "unused-in", "warning"
-        )
-        yield cell, problem
+        what = "no cell reads it"
+        yield cell, spec.problem(("ins", name), what, fix, "unused-in", "warning")
     for name in unwritten:
-        what = f"outs.{name}: no cell writes it"
+        what = "no cell writes it"
         fix = f'write it with context.save("{name}", ...) or to context.outs.{name}, or take it out'
-        yield cell, Problem(spec.where("outs", name), what, fix, "unwritten-out", "warning")
+        yield cell, spec.problem(("outs", name), what, fix, "unwritten-out", "warning")
 
 
 def _absolute_paths(notebook: Notebook) -> Iterator[_Found]:
@@ -125,7 +120,7 @@ def _absolute_paths(notebook: Notebook) -> Iterator[_Found]:
             continue
         for line, path in found:
             what = f"'{path}' is a path that only one machine has"
-            yield _found(notebook, cell, line, what, fix, "absolute-path")
+            yield _found(cell, line, what, fix, "absolute-path")
 
 
 def _secrets(notebook: Notebook) -> Iterator[_Found]:
@@ -133,7 +128,7 @@ def _secrets(notebook: Notebook) -> Iterator[_Found]:
     for cell in notebook.code:
         if may_hold_secret(cell.source):
             for line, what in secrets(cell.source):
-                yield _found(notebook, cell, line, f"{what} is written here", fix, "secret")
+                yield _found(cell, line, f"{what} is written here", fix, "secret")
 
 
 def _champions(notebook: Notebook) -> Iterator[_Found]:
@@ -144,7 +139,7 @@ def _champions(notebook: Notebook) -> Iterator[_Found]:
             for node in ast.walk(parse(cell.source)):
                 if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "champion":
                     fix = 'let it run each time: "cache": False, in op_parameters'
-                    yield _found(notebook, cell, node.lineno, what, fix, "cached-champion")
+                    yield _found(cell, node.lineno, what, fix, "cached-champion")
 
 
 def _stored_outputs(notebook: Notebook, ignored: _Ignored) -> Iterator[_Found]:
@@ -159,4 +154,4 @@ def _stored_outputs(notebook: Notebook, ignored: _Ignored) -> Iterator[_Found]:
         several = f"{len(cells)} cells hold" if len(cells) > 1 else "the cell holds"
         what = f"{several} stored outputs or execution counts, which git keeps for ever"
         fix = f"make format, or: nbstripout --keep-id {notebook.path}"
-        yield _found(notebook, cells[0], None, what, fix, name)
+        yield _found(cells[0], None, what, fix, name)

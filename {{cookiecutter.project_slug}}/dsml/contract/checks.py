@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from dsml.contract.cells import Json, is_json
-from dsml.contract.declared import Keys, Reader
+from dsml.contract.declared import Record
+from dsml.contract.literals import Json, is_json
 from dsml.contract.problem import suggest
 from dsml.contract.types import ParameterType
 
@@ -139,228 +139,200 @@ def moment(text: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def read_checks(
-    reader: Reader, declared: Mapping[str, Json], outs: Mapping[str, str]
-) -> dict[str, Check]:
+def read_checks(record: Record, outs: Mapping[str, str]) -> dict[str, Check]:
     """What stands under ``checks``: out → what it has to hold. ``outs`` are name → file."""
-    value = declared.get("checks")
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        fix = 'write "checks": {"out": {"columns": {"column": {"nullable": False}}}}'
-        reader.report(("checks",), f"{value!r} is no dict of checks", fix, "wrong-type")
-        return {}
-    written = declared.get("outs")
+    fix = 'write "checks": {"out": {"columns": {"column": {"nullable": False}}}}'
+    checks = record.record("checks", "dict of checks", fix)
+    written = record.value.get("outs")
     known = written if isinstance(written, dict) else {}
     found: dict[str, Check] = {}
-    for out, given in value.items():
-        keys = ("checks", out)
+    for out in checks.value:
         if out in outs:
-            check = _read_check(reader, keys, given, outs[out])
+            check = _read_check(checks, out, outs[out])
             found.update({out: check} if check else {})
         elif out not in known:  # of those that are, it has been said what is wrong
             fix = suggest(out, known, "" if known else "the step declares no outs")
-            reader.report(keys, f"there is no out '{out}'", fix, "unknown-out")
+            checks.report((out,), f"there is no out '{out}'", fix, "unknown-out")
     return found
 
 
-def _read_check(reader: Reader, keys: Keys, given: Json, file: str) -> Check | None:
+def _read_check(checks: Record, out: str, file: str) -> Check | None:
     suffix = PurePosixPath(file).suffix.lower()
     if suffix not in (*TABLES, *ARRAYS):
         known = ", ".join((*TABLES, *ARRAYS))
         fix = f"there are checks for {known}; write what is to be checked as one"
-        reader.report(keys, f"'{file}' cannot be checked", fix, "no-check")
+        checks.report((out,), f"'{file}' cannot be checked", fix, "no-check")
         return None
-    known_keys = _ARRAY_KEYS if suffix in ARRAYS else _TABLE_KEYS
+    keys = _ARRAY_KEYS if suffix in ARRAYS else _TABLE_KEYS
     rules = _ARRAY_RULES if suffix in ARRAYS else _TABLE_RULES
+    given = checks.value[out]
     if not isinstance(given, dict):
-        fix = f"write a dict with some of {', '.join(known_keys)}"
-        reader.report(keys, f"{given!r} is no dict of rules", fix, "wrong-type")
+        fix = f"write a dict with some of {', '.join(keys)}"
+        checks.report((out,), f"{given!r} is no dict of rules", fix, "wrong-type")
         return None
-    reader.known(keys, given, known_keys)
-    if set(given) <= set(known_keys) and all(given.get(rule) in _NOTHING for rule in rules):
+    record = checks.record(out)
+    record.known(keys)
+    if set(given) <= set(keys) and all(given.get(rule) in _NOTHING for rule in rules):
         fix = f"write some of {', '.join(rules)}, or leave it out"
-        reader.report(keys, "nothing is checked", fix, "no-rule")
-    return (_read_array if suffix in ARRAYS else _read_table)(reader, keys, given)
+        record.report((), "nothing is checked", fix, "no-rule")
+    return _read_array(record) if suffix in ARRAYS else _read_table(record)
 
 
-def _read_table(reader: Reader, keys: Keys, given: Mapping[str, Json]) -> Check:
-    columns = reader.mapping((*keys, "columns"), given.get("columns"))
-    strict = bool(reader.flag(keys, given, "strict", default=False))
-    if strict and not columns:
+def _read_table(record: Record) -> Check:
+    columns = record.record("columns")
+    strict = record.flag("strict", default=False)
+    if strict and not columns.value:
         fix = 'name those that there may be: "columns": {"column": {}}'
-        reader.report((*keys, "strict"), "no columns are declared", fix, "no-rule")
+        record.report(("strict",), "no columns are declared", fix, "no-rule")
     return Check(
-        columns={
-            name: _read_column(reader, (*keys, "columns", name), rules)
-            for name, rules in columns.items()
-        },
-        unique=reader.texts(keys, given, "unique"),
-        rows=_read_rows(reader, keys, given),
+        columns={name: _read_column(columns.record(name)) for name in columns.value},
+        unique=record.texts("unique"),
+        rows=_read_rows(record),
         strict=strict,
-        schema=_read_schema(reader, keys, given),
-        blocking=bool(reader.flag(keys, given, "blocking", default=False)),
+        schema=_read_schema(record),
+        blocking=record.flag("blocking", default=False),
     )
 
 
-def _read_array(reader: Reader, keys: Keys, given: Mapping[str, Json]) -> Check:
+def _read_array(record: Record) -> Check:
     return Check(
-        values=_read_values(reader, keys, given),
-        rows=_read_rows(reader, keys, given),
-        shape=_read_shape(reader, keys, given),
-        blocking=bool(reader.flag(keys, given, "blocking", default=False)),
+        values=_read_values(record),
+        rows=_read_rows(record),
+        shape=_read_shape(record),
+        blocking=record.flag("blocking", default=False),
     )
 
 
-def _read_column(reader: Reader, keys: Keys, given: object) -> Values:
-    rules = reader.mapping(keys, given)
-    reader.known(keys, rules, _COLUMN_KEYS)
-    return _read_values(reader, keys, rules)
+def _read_column(record: Record) -> Values:
+    record.known(_COLUMN_KEYS)
+    return _read_values(record)
 
 
-def _read_values(reader: Reader, keys: Keys, rules: Mapping[str, Any]) -> Values:
-    kind = _read_type(reader, keys, rules)
-    least, most = (_read_bound(reader, keys, rules, name, kind) for name in ("min", "max"))
-    if least is not None and most is not None and _order(least) > _order(most):
-        what = f"{least} is more than max, which is {most}"
-        reader.report((*keys, "min"), what, "exchange the two", "min-max")
+def _read_values(record: Record) -> Values:
+    kind = _read_type(record)
+    least, most = (_read_bound(record, name, kind) for name in ("min", "max"))
+    _check_order(record, least, most)
     return Values(
         type=kind,
-        nullable=bool(reader.flag(keys, rules, "nullable", default=True)),
-        unique=bool(reader.flag(keys, rules, "unique", default=False)),
+        nullable=record.flag("nullable", default=True),
+        unique=record.flag("unique", default=False),
         min=least,
         max=most,
-        among=_read_among(reader, keys, rules, kind),
-        matches=_read_matches(reader, keys, rules, kind),
-        optional=bool(reader.flag(keys, rules, "optional", default=False)),
+        among=_read_among(record, kind),
+        matches=_read_matches(record, kind),
+        optional=record.flag("optional", default=False),
     )
 
 
-def _read_type(reader: Reader, keys: Keys, rules: Mapping[str, Any]) -> str:
+def _read_type(record: Record) -> str:
     """The type that is declared, else the one that the other rules are for."""
-    kind = reader.text(keys, rules, "type")
+    kind = record.text("type")
     if kind and kind not in TYPES:
         fix = suggest(kind, TYPES)
-        reader.report((*keys, "type"), f"there is no type '{kind}'", fix, "unknown-type")
+        record.report(("type",), f"there is no type '{kind}'", fix, "unknown-type")
     if kind in TYPES:
         return kind
-    if "matches" in rules:
+    if "matches" in record.value:
         return "str"
-    bounds = [rules[name] for name in ("min", "max") if name in rules]
+    bounds = [record.value[name] for name in ("min", "max") if name in record.value]
     if any(isinstance(bound, str) for bound in bounds):
         return "datetime"
     return "float" if bounds else ""
 
 
-def _read_bound(
-    reader: Reader, keys: Keys, rules: Mapping[str, Any], name: str, kind: str
-) -> Json | None:
-    bound = rules.get(name)
+def _read_bound(record: Record, name: str, kind: str) -> Json:
+    bound: Json = record.value.get(name)
     if bound is None:
         return None
     if kind not in _BOUND_TYPES:
         fix = f"{name} is for columns of type {', '.join(_BOUND_TYPES)}"
-        reader.report((*keys, name), f"values of type {kind} have no {name}", fix, "wrong-rule")
+        record.report((name,), f"values of type {kind} have no {name}", fix, "wrong-rule")
         return None
     wanted = _BOUND_TYPES[kind]
     if is_json(bound) and ParameterType(wanted).accepts(bound):
-        return bound  # type: ignore[no-any-return]  # it has just been found to be JSON
-    fix = f"write {_EXAMPLES[wanted]}"
-    reader.report(
-        (*keys, name), f"{bound!r} is no bound for values of type {kind}", fix, "wrong-type"
-    )
+        return bound
+    what = f"{bound!r} is no bound for values of type {kind}"
+    record.report((name,), what, f"write {_EXAMPLES[wanted]}", "wrong-type")
     return None
+
+
+def _check_order(record: Record, least: Json, most: Json) -> None:
+    if least is not None and most is not None and _order(least) > _order(most):
+        what = f"{least} is more than max, which is {most}"
+        record.report(("min",), what, "exchange the two", "min-max")
 
 
 def _order(bound: Json) -> Any:
     return moment(bound) if isinstance(bound, str) else bound
 
 
-def _read_among(
-    reader: Reader, keys: Keys, rules: Mapping[str, Any], kind: str
-) -> tuple[Json, ...]:
-    items = rules.get("in")
+def _read_among(record: Record, kind: str) -> tuple[Json, ...]:
+    items = record.value.get("in")
     if items is None:
         return ()
-    keys = (*keys, "in")
     if not isinstance(items, list) or not items:
         fix = 'write the values that there may be: "in": ["a", "b"]'
-        reader.report(keys, f"{items!r} is no list of values", fix, "wrong-type")
+        record.report(("in",), f"{items!r} is no list of values", fix, "wrong-type")
         return ()
     good: list[Json] = []
     for i, item in enumerate(items):
+        keys = ("in", str(i))
         if item is None:
             fix = "leave it out: whether there may be nulls is said by nullable"
-            reader.report((*keys, str(i)), "null is no value", fix, "wrong-type")
+            record.report(keys, "null is no value", fix, "wrong-type")
         elif isinstance(item, list | dict) or not is_json(item):
             fix = "write numbers, texts, True or False"
-            reader.report((*keys, str(i)), f"{item!r} is no single value", fix, "wrong-type")
+            record.report(keys, f"{item!r} is no single value", fix, "wrong-type")
         elif kind and not ParameterType(kind).accepts(item):
-            fix = f"write {_EXAMPLES[kind]}"
-            reader.report((*keys, str(i)), f"{item!r} is no {kind}", fix, "wrong-type")
+            record.report(keys, f"{item!r} is no {kind}", f"write {_EXAMPLES[kind]}", "wrong-type")
         else:
             good.append(item)
     return tuple(good)
 
 
-def _read_matches(reader: Reader, keys: Keys, rules: Mapping[str, Any], kind: str) -> str:
-    pattern = reader.text(keys, rules, "matches")
+def _read_matches(record: Record, kind: str) -> str:
+    pattern = record.text("matches")
     if pattern and kind != "str":
         fix = 'matches is for columns of type "str"'
-        reader.report(
-            (*keys, "matches"), f"values of type {kind} have no pattern", fix, "wrong-rule"
-        )
+        record.report(("matches",), f"values of type {kind} have no pattern", fix, "wrong-rule")
         return ""
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         what = f"{pattern!r} is no regular expression: {error}"
-        reader.report((*keys, "matches"), what, "write one as Python's re reads it", "no-regex")
+        record.report(("matches",), what, "write one as Python's re reads it", "no-regex")
         return ""
     return pattern
 
 
-def _read_rows(reader: Reader, keys: Keys, given: Mapping[str, Json]) -> Rows:
-    value = given.get("rows")
-    if value is None:
-        return Rows()
-    keys = (*keys, "rows")
-    if not isinstance(value, dict):
-        fix = 'write "rows": {"min": 1, "max": 1000}'
-        reader.report(keys, f"{value!r} is no dict of bounds", fix, "wrong-type")
-        return Rows()
-    reader.known(keys, value, ("min", "max"))
-    rows = Rows(
-        *(reader.whole(keys, value, name, what="number of rows") for name in ("min", "max"))
-    )
-    if rows.min is not None and rows.max is not None and rows.min > rows.max:
-        what = f"{rows.min} is more than max, which is {rows.max}"
-        reader.report((*keys, "min"), what, "exchange the two", "min-max")
-    return rows
+def _read_rows(record: Record) -> Rows:
+    rows = record.record("rows", "dict of bounds", 'write "rows": {"min": 1, "max": 1000}')
+    rows.known(("min", "max"))
+    least, most = (rows.whole(name, None, what="number of rows") for name in ("min", "max"))
+    _check_order(rows, least, most)
+    return Rows(least, most)
 
 
-def _read_shape(
-    reader: Reader, keys: Keys, given: Mapping[str, Json]
-) -> tuple[int | None, ...] | None:
-    value = given.get("shape")
+def _read_shape(record: Record) -> tuple[int | None, ...] | None:
+    value = record.value.get("shape")
     if value is None:
         return None
     if isinstance(value, list) and all(
         length is None or (type(length) is int and length >= 0) for length in value
     ):
-        return tuple(value)  # type: ignore[arg-type]  # each item has just been looked at
+        return tuple(value)
     fix = "write the length of each dimension, None for any: [None, 64]"
-    reader.report((*keys, "shape"), f"{value!r} is no shape", fix, "wrong-type")
+    record.report(("shape",), f"{value!r} is no shape", fix, "wrong-type")
     return None
 
 
-def _read_schema(reader: Reader, keys: Keys, given: Mapping[str, Json]) -> str:
-    schema = reader.text(keys, given, "schema")
+def _read_schema(record: Record) -> str:
+    schema = record.text("schema")
     module, _, name = schema.partition(":")
     if not schema or all(part.isidentifier() for part in (*module.split("."), name)):
         return schema
     fix = 'write "module:name", such as "my_package.schemas:Table"'
-    reader.report((*keys, "schema"), f"'{schema}' names no schema", fix, "no-schema")
+    record.report(("schema",), f"'{schema}' names no schema", fix, "no-schema")
     return ""
 
 

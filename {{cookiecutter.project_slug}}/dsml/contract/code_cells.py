@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from dsml.contract.cells import without_magics
 from dsml.contract.percent import ScriptCell
+from dsml.contract.source import without_magics
 
 _ASSIGNED = re.compile(r"^\s*(\w+)\s*[-+*/|&]?=(?!=)", re.MULTILINE)
 _MUTATORS = (
@@ -52,17 +52,6 @@ class ReadCell:
         for begin, end, text in sorted(self.edits, reverse=True):
             source = source[:begin] + text.encode() + source[end:]
         return source.decode().strip("\n")
-
-
-def assigned(node: ast.stmt) -> tuple[str, ast.expr | None]:
-    """The name and the value of an assignment to one plain name."""
-    if isinstance(node, ast.Assign) and len(node.targets) == 1:
-        target: ast.expr = node.targets[0]
-    elif isinstance(node, ast.AnnAssign):
-        target = node.target
-    else:
-        return "", None
-    return (target.id, node.value) if isinstance(target, ast.Name) else ("", None)
 
 
 def stands_alone(read: ReadCell, node: ast.stmt) -> bool:

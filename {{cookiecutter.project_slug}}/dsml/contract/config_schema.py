@@ -11,11 +11,13 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from dsml.contract.cells import Cell, Json, NotLiteral, read_literal
+from dsml.contract.cells import Cell
+from dsml.contract.literals import Json, NotLiteral, read_literal
 from dsml.contract.parameters import Parameter, default_refusal
 from dsml.contract.problem import Problem, suggest
 from dsml.contract.secret import NAME as SECRET
-from dsml.contract.types import ParameterType, infer_type, last_name, read_type
+from dsml.contract.source import last_name
+from dsml.contract.types import ParameterType, infer_type, read_type
 
 _DAGSTER_NAMES = {"Int": "int", "Float": "float", "String": "str", "Bool": "bool"}
 _FIELD_KEYWORDS = ("config", "default_value", "is_required", "description")
@@ -42,22 +44,20 @@ class _Refused(Exception):
         super().__init__(what)
 
 
-def read_config_schema(
-    node: ast.expr, path: str, cell: Cell, problems: list[Problem]
-) -> dict[str, Parameter]:
+def read_config_schema(node: ast.expr, cell: Cell, problems: list[Problem]) -> dict[str, Parameter]:
     """The parameters of a ``config_schema``; what is wrong is appended to ``problems``."""
     found: dict[str, Parameter] = {}
     try:
         entries = list(_entries(node))
     except _Refused as error:
-        problems.append(_problem(path, cell, "config_schema", error))
+        problems.append(_problem(cell, "config_schema", error))
         return found
     for name, value in entries:
         try:
             declared = _declared(value)
             default = _default(value, declared)
         except _Refused as error:
-            problems.append(_problem(path, cell, f"config_schema.{name}", error))
+            problems.append(_problem(cell, f"config_schema.{name}", error))
             continue
         found[name] = Parameter(
             name, declared.type, default, declared.description, value.lineno, in_schema=True
@@ -65,8 +65,8 @@ def read_config_schema(
     return found
 
 
-def _problem(path: str, cell: Cell, subject: str, error: _Refused) -> Problem:
-    return Problem(cell.where(path, error.line), f"{subject}: {error.what}", error.fix, error.name)
+def _problem(cell: Cell, subject: str, error: _Refused) -> Problem:
+    return Problem(cell.where(error.line), f"{subject}: {error.what}", error.fix, error.name)
 
 
 def _entries(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
@@ -100,9 +100,9 @@ def _default(node: ast.expr, declared: _Declared) -> Json:
 
 
 def _declared(node: ast.expr) -> _Declared:
-    if isinstance(node, ast.Call) and _name(node.func) == "Field":
+    if isinstance(node, ast.Call) and last_name(node.func) == "Field":
         return _field(node)
-    if isinstance(node, ast.Call) and _name(node.func) == "Shape" and node.args:
+    if isinstance(node, ast.Call) and last_name(node.func) == "Shape" and node.args:
         return _declared(node.args[0])
     if isinstance(node, ast.Dict):
         keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
@@ -154,14 +154,14 @@ def _type(node: ast.expr) -> ParameterType:
     if isinstance(node, ast.List) and len(node.elts) == 1:
         return ParameterType("list", items=_part(node, _type(node.elts[0])))
     if isinstance(node, ast.Call):
-        name = _name(node.func)
+        name = last_name(node.func)
         if name == "Noneable" and node.args:
             return replace(_type(node.args[0]), optional=True)
         if name == "Array" and node.args:
             return ParameterType("list", items=_part(node, _type(node.args[0])))
         if name == "Permissive" and not node.args:
             return ParameterType("dict")
-    name = _name(node)
+    name = last_name(node)
     if name in _DAGSTER_NAMES:
         return ParameterType(_DAGSTER_NAMES[name])
     try:
@@ -176,10 +176,6 @@ def _part(node: ast.expr, kind: ParameterType) -> ParameterType:
         what = "a Secret is a parameter of its own, and no part of another"
         raise _Refused(node, what, "wrong-type")
     return kind
-
-
-def _name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else last_name(node)
 
 
 def _literal(node: ast.expr) -> Json:

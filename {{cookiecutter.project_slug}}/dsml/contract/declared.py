@@ -1,25 +1,21 @@
 """Reading what a user has declared, in YAML or in a literal: values in, findings reported.
 
-A reader never raises: what is wrong is reported with the keys that lead to it, and a default stands
+Nothing here raises: what is wrong is reported with the keys that lead to it, and a default stands
 in for it, so that all mistakes are told at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, fields
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from dsml.contract.problem import suggest
 
 Keys = tuple[str, ...]
-
-
-class Report(Protocol):
-    """Takes a finding: the keys that lead to it, what is wrong, how to mend it, and its kind."""
-
-    def __call__(self, keys: Keys, what: str, fix: str, name: str) -> None:
-        """Note it."""
+# Takes a finding: the keys that lead to it, what is wrong, how to mend it, and its kind.
+Report = Callable[[Keys, str, str, str], None]
+Default = TypeVar("Default")
 
 
 def key(
@@ -42,107 +38,100 @@ def keys_of(kind: type[Any]) -> dict[str, str]:
     return {item.name: item.metadata["about"] for item in fields(kind) if "about" in item.metadata}
 
 
-class Reader:
-    """Reads values of the types that a declaration may hold."""
+def line_in(lines: Mapping[Keys, int], keys: Keys, otherwise: int) -> int:
+    """The line of the innermost of ``keys`` that has one."""
+    ends = range(len(keys), -1, -1)
+    return next((lines[keys[:end]] for end in ends if keys[:end] in lines), otherwise)
 
-    def __init__(self, report: Report) -> None:
-        self.report = report
 
-    def known(self, keys: Keys, value: Mapping[str, Any], known: Iterable[str]) -> None:
-        """Report every key that is not among the ``known``."""
-        for name in value:
-            if name not in known:
-                path = (*keys, str(name))
-                self.report(path, "no such key", suggest(str(name), known), "unknown-key")
+class Record:
+    """A mapping of what is declared, to which ``keys`` lead: reads the values under its names."""
 
-    def mapping(self, keys: Keys, value: object) -> dict[str, Any]:
-        """A mapping; nothing stands for an empty one."""
-        if value is None:
-            return {}
-        if isinstance(value, dict):
-            return {str(name): item for name, item in value.items()}
-        self.report(keys, f"{value!r} is no mapping", "write it as {key: value}", "wrong-type")
-        return {}
+    def __init__(self, report: Report, keys: Keys, value: Mapping[str, Any]) -> None:
+        self._report = report
+        self.keys = keys
+        self.value = value
 
-    def text(self, keys: Keys, value: Mapping[str, Any], name: str, default: str = "") -> str:
-        """The text under a key."""
-        text = value.get(name, default)
+    @property
+    def name(self) -> str:
+        """The name under which it stands."""
+        return self.keys[-1]
+
+    def report(self, keys: Keys, what: str, fix: str, name: str) -> None:
+        """Report what stands below it, or itself where there are no ``keys``."""
+        self._report((*self.keys, *keys), what, fix, name)
+
+    def known(self, names: Iterable[str]) -> None:
+        """Report every name that is not among the known ``names``."""
+        for name in self.value:
+            if name not in names:
+                self.report((str(name),), "no such key", suggest(str(name), names), "unknown-key")
+
+    def record(
+        self, name: str, what: str = "mapping", fix: str = "write it as {key: value}"
+    ) -> Record:
+        """The mapping under a name; nothing stands for an empty one."""
+        value = self.value.get(name)
+        if value is not None and not isinstance(value, dict):
+            self.report((name,), f"{value!r} is no {what}", fix, "wrong-type")
+        items = value.items() if isinstance(value, dict) else ()
+        return Record(self._report, (*self.keys, name), {str(key): item for key, item in items})
+
+    def text(self, name: str, default: str = "", fix: str = "put it in quotes") -> str:
+        """The text under a name."""
+        text = self.value.get(name, default)
         if isinstance(text, str):
             return text
-        self.report((*keys, name), f"{text!r} is no text", "put it in quotes", "wrong-type")
+        self.report((name,), f"{text!r} is no text", fix, "wrong-type")
         return default
 
-    def texts(
-        self, keys: Keys, value: Mapping[str, Any], name: str, default: tuple[str, ...] = ()
-    ) -> tuple[str, ...]:
-        """The list of texts under a key; a single one may stand by itself."""
-        texts = value.get(name, default)
+    def texts(self, name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """The list of texts under a name; a single one may stand by itself."""
+        texts = self.value.get(name, default)
         if isinstance(texts, str):
             return (texts,)
         if isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts):
             return tuple(texts)
         what = f"{texts!r} is no list of names"
-        self.report((*keys, name), what, f"write {name}: [a, b]", "wrong-type")
+        self.report((name,), what, f"write {name}: [a, b]", "wrong-type")
         return default
 
-    def one_of(
-        self, keys: Keys, value: Mapping[str, Any], name: str, known: tuple[str, ...]
-    ) -> str:
+    def one_of(self, name: str, known: tuple[str, ...]) -> str:
         """One of the ``known`` words; the first is the default."""
-        text = self.text(keys, value, name, known[0])
+        text = self.text(name, known[0])
         if text in known:
             return text
         what = f"there is no {name} '{text}'"
-        self.report((*keys, name), what, suggest(text, known), f"unknown-{name}")
+        self.report((name,), what, suggest(text, known), f"unknown-{name}")
         return known[0]
 
     def number(
-        self,
-        keys: Keys,
-        value: Mapping[str, Any],
-        name: str,
-        default: float | None = None,
-        *,
-        what: str,
-        positive: bool = False,
-    ) -> float | None:
+        self, name: str, default: Default, *, what: str, positive: bool = False
+    ) -> float | Default:
         """A number that is not negative; ``what`` says of what, for the message."""
-        number = value.get(name)
+        number = self.value.get(name)
         if number is None:
             return default
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
         if is_number and (number > 0 or (number == 0 and not positive)):
             return float(number)
         fix = f"write a number {'above' if positive else 'from'} 0"
-        self.report((*keys, name), f"{number!r} is no {what}", fix, "wrong-type")
+        self.report((name,), f"{number!r} is no {what}", fix, "wrong-type")
         return default
 
-    def whole(
-        self,
-        keys: Keys,
-        value: Mapping[str, Any],
-        name: str,
-        default: int | None = None,
-        *,
-        what: str,
-        least: int = 0,
-    ) -> int | None:
+    def whole(self, name: str, default: Default, *, what: str, least: int = 0) -> int | Default:
         """A whole number that is at least ``least``; ``what`` says of what, for the message."""
-        number = value.get(name, default)
+        number = self.value.get(name, default)
         if number is default or (type(number) is int and number >= least):
             return number
-        self.report(
-            (*keys, name), f"{number!r} is no {what}", f"write {least} or more", "wrong-type"
-        )
+        self.report((name,), f"{number!r} is no {what}", f"write {least} or more", "wrong-type")
         return default
 
-    def flag(
-        self, keys: Keys, value: Mapping[str, Any], name: str, default: bool | None = None
-    ) -> bool | None:
+    def flag(self, name: str, default: Default) -> bool | Default:
         """True or False."""
-        flag = value.get(name, default)
+        flag = self.value.get(name, default)
         if flag is default or isinstance(flag, bool):
             return flag
         what = f"{flag!r} is neither true nor false"
-        self.report((*keys, name), what, "write true or false", "wrong-type")
+        self.report((name,), what, "write true or false", "wrong-type")
         return default

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dsml.contract.cells import Json, is_json
-from dsml.contract.declared import Keys, Reader
+from dsml.contract.declared import Record
+from dsml.contract.literals import Json, is_json
 from dsml.contract.names import is_artefact_path
 
 Grid = Mapping[str, Sequence[Json]]
@@ -27,14 +27,14 @@ class Instance:
     values: Mapping[str, Json]
 
 
-def read_map(reader: Reader, declared: Mapping[str, Json]) -> dict[str, tuple[Json, ...] | str]:
+def read_map(record: Record) -> dict[str, tuple[Json, ...] | str]:
     """What stands under ``map``: parameter → its values, or the catalog path of a JSON list."""
-    value = declared.get("map")
+    value = record.value.get("map")
     if value is None:
         return {}
     if not isinstance(value, dict) or not value:
         fix = 'write "map": {"parameter": [1, 2]}, or "stage.notebook.artefact" for the list'
-        reader.report(("map",), f"{value!r} is no dict of lists", fix, "wrong-type")
+        record.report(("map",), f"{value!r} is no dict of lists", fix, "wrong-type")
         return {}
     found: dict[str, tuple[Json, ...] | str] = {}
     for name, items in value.items():
@@ -42,20 +42,17 @@ def read_map(reader: Reader, declared: Mapping[str, Json]) -> dict[str, tuple[Js
             found[name] = items
         elif isinstance(items, list):
             found[name] = tuple(items)
-            _check_twice(reader, ("map", name), items)
+            for twice in _repeated(items):
+                what = f"{twice!r} stands twice in the list"
+                fix = "keep one of the two: each instance has its own name"
+                record.report(("map", name), what, fix, "duplicate")
         else:
             fix = "write a list, or the catalog path of a JSON list: stage.notebook.artefact"
-            reader.report(("map", name), f"{items!r} is no list", fix, "no-list")
+            record.report(("map", name), f"{items!r} is no list", fix, "no-list")
     return found
 
 
-def _check_twice(reader: Reader, keys: Keys, items: Sequence[Json]) -> None:
-    for twice in repeated(items):
-        fix = "keep one of the two: each instance has its own name"
-        reader.report(keys, f"{twice!r} stands twice in the list", fix, "duplicate")
-
-
-def repeated(items: Sequence[Json]) -> list[Json]:
+def _repeated(items: Sequence[Json]) -> list[Json]:
     """The items that stand in a list more than once, each once for every time too many."""
     seen: set[str] = set()
     found: list[Json] = []
@@ -91,7 +88,7 @@ def grid_finding(values: object) -> str | None:
         return f"holds a {type(values).__name__}, and no list"
     if not is_json(values):
         return "holds something that JSON cannot"
-    twice = repeated(values)
+    twice = _repeated(values)
     return f"holds {twice[0]!r} twice" if twice else None
 
 

@@ -20,28 +20,23 @@ _WRITES = re.compile(
 )
 # Functions of modules: what they do, and which argument is the path.
 _FUNCTIONS = {
-    "numpy.load": ("read", 0),
-    "numpy.loadtxt": ("read", 0),
-    "numpy.genfromtxt": ("read", 0),
-    "numpy.fromfile": ("read", 0),
-    "joblib.load": ("read", 0),
-    "torch.load": ("read", 0),
-    "matplotlib.pyplot.imread": ("read", 0),
-    "matplotlib.image.imread": ("read", 0),
-    "imageio.imread": ("read", 0),
-    "cv2.imread": ("read", 0),
-    "PIL.Image.open": ("read", 0),
-    "numpy.save": ("write", 0),
-    "numpy.savez": ("write", 0),
-    "numpy.savez_compressed": ("write", 0),
-    "numpy.savetxt": ("write", 0),
-    "joblib.dump": ("write", 1),
-    "torch.save": ("write", 1),
-    "matplotlib.pyplot.imsave": ("write", 0),
-    "matplotlib.image.imsave": ("write", 0),
-    "imageio.imwrite": ("write", 0),
-    "cv2.imwrite": ("write", 0),
-    "pandas.ExcelWriter": ("write", 0),
+    **dict.fromkeys(
+        (
+            *("numpy.load", "numpy.loadtxt", "numpy.genfromtxt", "numpy.fromfile"),
+            *("joblib.load", "torch.load", "PIL.Image.open", "imageio.imread", "cv2.imread"),
+            *("matplotlib.pyplot.imread", "matplotlib.image.imread"),
+        ),
+        ("read", 0),
+    ),
+    **dict.fromkeys(
+        (
+            *("numpy.save", "numpy.savez", "numpy.savez_compressed", "numpy.savetxt"),
+            *("pandas.ExcelWriter", "imageio.imwrite", "cv2.imwrite"),
+            *("matplotlib.pyplot.imsave", "matplotlib.image.imsave"),
+        ),
+        ("write", 0),
+    ),
+    **dict.fromkeys(("joblib.dump", "torch.save"), ("write", 1)),
 }
 _OPENS = ("open", "io.open", "gzip.open", "bz2.open", "lzma.open", "codecs.open")
 _OF_PATH = {
@@ -155,8 +150,7 @@ def _call(node: ast.Call, names: Names, known: Known) -> FileCall | None:
     if argument is None or not action:
         return None
     path = resolve(argument, names, known)
-    shown = full or method
-    return FileCall(action, shown, argument, path if isinstance(path, str) else None)
+    return FileCall(action, full or method, argument, path if isinstance(path, str) else None)
 
 
 def _argument(node: ast.Call, position: int) -> ast.expr | None:

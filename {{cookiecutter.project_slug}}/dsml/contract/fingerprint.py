@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from dsml.contract.cells import OP_PARAMETERS, PARAMETERS, Json, Notebook
+from dsml.contract.cells import OP_PARAMETERS, PARAMETERS, Notebook
+from dsml.contract.literals import Json
 from dsml.contract.modules import Modules
 from dsml.contract.normal_form import normal_form
 

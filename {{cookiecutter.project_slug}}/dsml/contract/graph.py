@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from dsml.contract.fanout import lists_of
+from dsml.contract.names import step_of
 from dsml.contract.problem import Problem, suggest
-from dsml.contract.spec import StepSpec
+from dsml.contract.spec import StepSpec, files_of
 
 
 def graph_problems(steps: Mapping[str, StepSpec], unread: Collection[str] = ()) -> list[Problem]:
@@ -16,13 +17,15 @@ def graph_problems(steps: Mapping[str, StepSpec], unread: Collection[str] = ()) 
     ``unread`` are steps whose notebook is there and has mistakes of its own: what they publish is
     not known, so nothing is said about it.
     """
-    artefacts = frozenset(path for step in steps.values() for path in step.artefacts)
+    files = files_of(steps.values())
+    artefacts = frozenset(files)  # made once: `suggest` keeps the order of a set that it has seen
     problems = [
         problem
         for step in steps.values()
         for name, problem in _unknown(step, steps, artefacts)
         if name not in unread
     ]
+    problems += [problem for step in steps.values() for problem in _no_lists(step, files)]
     return problems + _cycles(steps)
 
 
@@ -50,22 +53,12 @@ def _unknown(
     step: StepSpec, steps: Mapping[str, StepSpec], artefacts: frozenset[str]
 ) -> Iterator[tuple[str, Problem]]:
     """Each step that is asked for in vain, or for something that it doesn't publish."""
-    declared = [(("ins", name), source) for name, source in step.ins.items()]
-    declared += [(("map", name), source) for name, source in lists_of(step.map)]
-    for keys, source in declared:
-        if source in artefacts:
-            continue
-        what = f"{'.'.join(keys)}: no step publishes '{source}'"
-        owner_name = source.rpartition(".")[0]
-        owner = steps.get(owner_name)
-        nearest = owner.artefacts if owner is not None and owner.artefacts else artefacts
-        problem = Problem(step.where(*keys), what, suggest(source, nearest), "unknown-path")
-        yield owner_name, problem
-    for name, source in lists_of(step.map):
-        if source in artefacts and not file_of(steps, source).endswith(".json"):
-            what = f"map.{name}: '{source}' is no JSON file, but '{file_of(steps, source)}'"
-            fix = "publish the list of values as a .json file"
-            yield name, Problem(step.where("map", name), what, fix, "no-list")
+    for keys, source in step.reads:
+        if source not in artefacts:
+            owner = steps.get(step_of(source))
+            nearest = owner.artefacts if owner is not None and owner.artefacts else artefacts
+            what, fix = f"no step publishes '{source}'", suggest(source, nearest)
+            yield step_of(source), step.problem(keys, what, fix, "unknown-path")
     for i, name in enumerate(step.after):
         if name not in steps:
             what = f"after: there is no step '{name}'"
@@ -73,10 +66,13 @@ def _unknown(
             yield name, Problem(where, what, suggest(name, steps), "unknown-path")
 
 
-def file_of(steps: Mapping[str, StepSpec], artefact: str) -> str:
-    """The name of the file of an artefact that there is."""
-    step, _, out = artefact.rpartition(".")
-    return steps[step].outs[out]
+def _no_lists(step: StepSpec, files: Mapping[str, str]) -> Iterator[Problem]:
+    """Artefacts that cannot list what a step is mapped over."""
+    for name, source in lists_of(step.map):
+        if source in files and not files[source].endswith(".json"):
+            what = f"'{source}' is no JSON file, but '{files[source]}'"
+            fix = "publish the list of values as a .json file"
+            yield step.problem(("map", name), what, fix, "no-list")
 
 
 def _cycles(steps: Mapping[str, StepSpec]) -> list[Problem]:
@@ -98,9 +94,7 @@ def _circle(circle: list[str], steps: Mapping[str, StepSpec]) -> Problem:
     start = circle.index(min(circle))
     turned = circle[start:-1] + circle[: start + 1]
     first, waits_for = steps[turned[0]], turned[-2]
-    read = [(("ins", name), path) for name, path in first.ins.items()]
-    read += [(("map", name), path) for name, path in lists_of(first.map)]
-    keys = next((keys for keys, path in read if path.startswith(f"{waits_for}.")), ("after",))
-    what = f"{'.'.join(keys)}: the steps run in a circle: {' → '.join(turned)}"
+    keys = next((keys for keys, path in first.reads if step_of(path) == waits_for), ("after",))
+    what = f"the steps run in a circle: {' → '.join(turned)}"
     fix = f"take one of them out of the circle, for instance this {keys[0]}"
-    return Problem(first.where(*keys), what, fix, "cycle")
+    return first.problem(keys, what, fix, "cycle")

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from dsml.contract.cells import Json
 from dsml.contract.checks import Check, read_checks
-from dsml.contract.declared import Keys, Reader, Report
+from dsml.contract.declared import Record, Report
 from dsml.contract.fanout import read_map
+from dsml.contract.literals import Json
 from dsml.contract.names import is_artefact_path, is_identifier, to_identifier
 from dsml.contract.needs import Needs, read_needs
 from dsml.contract.parameters import Parameter
@@ -64,27 +64,23 @@ def parts_of(interface: Interface) -> dict[str, Any]:
 
 def read_interface(report: Report, declared: Mapping[str, Json]) -> Interface:
     """Read what is declared; keys that are none of an interface's are passed over."""
-    reader = _Reader(report)
-    read = Reader(report)
-    ins = reader.names("ins", declared.get("ins", {}))
-    outs, optional = reader.outs(declared.get("outs", {}))
-    reader.check_ins(ins)
-    reader.check_outs(outs)
+    record = _Interface(report, (), declared)
+    ins, (outs, optional) = record.ins(), record.outs()
     return Interface(
-        description=reader.text("description", declared.get("description", "")),
+        description=record.text("description", fix='write "description": "..."'),
         ins=ins,
         outs=outs,
-        after=reader.steps("after", declared.get("after", [])),
+        after=record.after(),
         optional=optional,
-        map=read_map(read, declared),
-        retries=read_retries(read, (), declared),
-        timeout=read_timeout(read, (), declared),
-        cache=read.flag((), declared, "cache"),
-        checks=read_checks(read, declared, outs),
-        pool=read.text((), declared, "pool"),
-        needs=read_needs(read, declared),
-        tags=reader.names("tags", declared.get("tags", {}), identifiers=False),
-        report=bool(read.flag((), declared, "report", default=False)),
+        map=read_map(record),
+        retries=read_retries(record),
+        timeout=read_timeout(record),
+        cache=record.flag("cache", None),
+        checks=read_checks(record, outs),
+        pool=record.text("pool"),
+        needs=read_needs(record.record("needs")),
+        tags=record.names("tags", declared.get("tags", {}), identifiers=False),
+        report=record.flag("report", default=False),
     )
 
 
@@ -111,92 +107,84 @@ def check_map(
                 report(("map", name, str(i)), what, fix, "wrong-type")
 
 
-class _Reader:
-    """Checks the values of one declaration and says where each finding is."""
-
-    def __init__(self, report: Report) -> None:
-        self.problem = report
-
-    def text(self, key: str, value: Json) -> str:
-        if isinstance(value, str):
-            return value
-        self.problem((key,), f"{value!r} is no text", f'write "{key}": "..."', "wrong-type")
-        return ""
+class _Interface(Record):
+    """Reads the values of which an interface consists."""
 
     def names(self, key: str, value: Json, *, identifiers: bool = True) -> dict[str, str]:
         """A mapping of names to text, such as ``ins``; entries that are none are left out."""
         if not isinstance(value, dict):
             fix = f'write "{key}": {{"name": "..."}}'
-            self.problem((key,), f"{value!r} is no dict of names", fix, "wrong-type")
+            self.report((key,), f"{value!r} is no dict of names", fix, "wrong-type")
             return {}
         good: dict[str, str] = {}
         for name, text in value.items():
             if identifiers and not is_identifier(name):
                 fix = f"name it '{to_identifier(name)}'"
-                self.problem((key, name), "the name is no identifier", fix, "no-identifier")
+                self.report((key, name), "the name is no identifier", fix, "no-identifier")
             elif not isinstance(text, str):
-                self.problem((key, name), f"{text!r} is no text", "write it as text", "wrong-type")
+                self.report((key, name), f"{text!r} is no text", "write it as text", "wrong-type")
             else:
                 good[name] = text
         return good
 
-    def outs(self, value: Json) -> tuple[dict[str, str], frozenset[str]]:
+    def ins(self) -> dict[str, str]:
+        """The ins: name → catalog path of an artefact."""
+        good: dict[str, str] = {}
+        for name, source in self.names("ins", self.value.get("ins", {})).items():
+            if is_artefact_path(source):
+                good[name] = source
+            else:
+                what = f"'{source}' is no catalog path of an artefact"
+                self.report(("ins", name), what, "write it as 'stage.notebook.artefact'", "no-path")
+        return good
+
+    def outs(self) -> tuple[dict[str, str], frozenset[str]]:
         """The outs: name → file, and those that are optional."""
+        value = self.value.get("outs", {})
         optional: set[str] = set()
-        plain: Json = value
         if isinstance(value, dict):
-            plain = {}
-            for name, declared in value.items():
-                plain[name] = declared
-                if isinstance(declared, dict):
-                    plain[name] = self._out(("outs", name), declared, optional)
-        outs = self.names("outs", plain)
+            record = self.record("outs")
+            value = {
+                name: _file(record.record(name), optional) if isinstance(out, dict) else out
+                for name, out in value.items()
+            }
+        outs: dict[str, str] = {}
+        seen: dict[str, str] = {}  # file, as any disk has it → out
+        for name, file in self.names("outs", value).items():
+            folded = file.casefold()
+            if not _FILE_NAME.fullmatch(file) or folded in RESERVED_FILES:
+                kind = "a name of the store's own" if folded in RESERVED_FILES else "no file name"
+                fix = "give a plain file name with a suffix, such as 'model.joblib'"
+                self.report(("outs", name), f"'{file}' is {kind}", fix, "no-file-name")
+                continue
+            if folded in seen:
+                what = f"'{file}' is also the file of outs.{seen[folded]}"
+                self.report(("outs", name), what, "give each out a file of its own", "same-file")
+            seen.setdefault(folded, name)
+            outs[name] = file
         return outs, frozenset(optional & outs.keys())
 
-    def _out(self, keys: Keys, declared: dict[str, Json], optional: set[str]) -> Json:
-        """The file of an out that is declared as a dict."""
-        reader = Reader(self.problem)
-        reader.known(keys, declared, _OUT_KEYS)
-        if reader.flag(keys, declared, "optional", default=False):
-            optional.add(keys[-1])
-        return declared.get("file")
-
-    def steps(self, key: str, value: Json) -> tuple[str, ...]:
-        """A list of catalog paths of steps."""
+    def after(self) -> tuple[str, ...]:
+        """The catalog paths of steps that have to be over before."""
+        value = self.value.get("after", [])
         if not isinstance(value, list):
-            fix = f'write "{key}": ["stage.notebook"]'
-            self.problem((key,), f"{value!r} is no list of steps", fix, "wrong-type")
+            fix = 'write "after": ["stage.notebook"]'
+            self.report(("after",), f"{value!r} is no list of steps", fix, "wrong-type")
             return ()
         good: list[str] = []
         for i, name in enumerate(value):
             if isinstance(name, str) and name.count(".") == 1:
                 good.append(name)
                 continue
-            fix = "write it as 'stage.notebook'"
-            self.problem((key, str(i)), f"{name!r} is no catalog path of a step", fix, "no-path")
+            what = f"{name!r} is no catalog path of a step"
+            self.report(("after", str(i)), what, "write it as 'stage.notebook'", "no-path")
         return tuple(good)
 
-    def check_ins(self, ins: dict[str, str]) -> None:
-        for name, source in list(ins.items()):
-            if not is_artefact_path(source):
-                what = f"'{source}' is no catalog path of an artefact"
-                fix = "write it as 'stage.notebook.artefact'"
-                self.problem(("ins", name), what, fix, "no-path")
-                del ins[name]
 
-    def check_outs(self, outs: dict[str, str]) -> None:
-        seen: dict[str, str] = {}
-        for name, file in list(outs.items()):
-            if not _FILE_NAME.fullmatch(file) or file.casefold() in RESERVED_FILES:
-                reserved = file.casefold() in RESERVED_FILES
-                what = f"'{file}' is " + (
-                    "a name of the store's own" if reserved else "no file name"
-                )
-                fix = "give a plain file name with a suffix, such as 'model.joblib'"
-                self.problem(("outs", name), what, fix, "no-file-name")
-                del outs[name]
-            elif file.casefold() in seen:
-                what = f"'{file}' is also the file of outs.{seen[file.casefold()]}"
-                self.problem(("outs", name), what, "give each out a file of its own", "same-file")
-            else:
-                seen[file.casefold()] = name
+def _file(out: Record, optional: set[str]) -> Json:
+    """The file of an out that is declared as a dict."""
+    out.known(_OUT_KEYS)
+    if out.flag("optional", default=False):
+        optional.add(out.name)
+    file: Json = out.value.get("file")
+    return file

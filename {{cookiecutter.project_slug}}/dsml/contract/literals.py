@@ -1,218 +1,209 @@
-"""String literals that had better not stand in code: paths of one machine, and secrets."""
+"""The literals that tagged cells declare, read from the source with ``ast`` and never run."""
 
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
-from dsml.contract.cells import parse
+from dsml.contract.declared import Keys, line_in
+from dsml.contract.source import assigned, comments_of, parse
 
-# --- paths
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
-_PATH_STARTS = ('"/', "'/", '"~', "'~", ":/", ":\\", '"\\\\', "'\\\\")
-_QUOTED_PATH = re.compile(r"""["'](?:[/~]|[A-Za-z]:[\\/]|\\\\)""")
-_LONGEST_PATH = 300  # characters; what is longer is a text
-
-_WINDOWS = re.compile(r"[A-Za-z]:[\\/](?:[\w. $~%-]|$)|\\\\[\w.$-]+\\[\w$]")
-# Where the files of people and machines are. `/data/x` may be a route of a web service as well.
-_KNOWN_ROOT = re.compile(
-    r"/(?:home|Users|root|mnt|Volumes|tmp|var|opt|srv|usr|etc|private/var|scratch|dbfs|kaggle"
-    r"|workspaces?|content/(?:drive|sample_data))/|/(?:tmp|root)$|~[\w-]*/"
-)
-_ANY_ROOT = re.compile(r"/(?!/|dev/|proc/|sys/)[\w. ~-]+(?:/|$)")
-_FILE_CALL = re.compile(
-    r"open|(?:Pure|Posix|Windows|U)?Path|(?:read|write|to|scan|sink)_\w+|load\w*|save\w*|im(?:read|write|save)"
-    r"|dump|genfromtxt|copy\w*|move|makedirs|mkdir|listdir|scandir|i?glob|walk|chdir|exists"
-    r"|is_?file|is_?dir|remove|unlink|rmtree|join|ZipFile|File"
-)
-_OTHER_CALL = re.compile(
-    r"get|post|put|patch|delete|head|options|request|route|add_url_rule|mount|include_router"
-    r"|(?:starts|ends)with|[lr]?split|[lr]?strip|remove(?:prefix|suffix)|r?partition|replace"
-    r"|compile|(?:full)?match|search|sub|find(?:all)?"
-)
+_DEEPEST = 50  # levels of lists in lists: a value that goes deeper holds itself
 
 
-def may_hold_path(source: str) -> bool:
-    """Whether it is worth parsing ``source`` for paths."""
-    return any(start in source for start in _PATH_STARTS) and bool(_QUOTED_PATH.search(source))
+@dataclass(frozen=True)
+class Literal:
+    """A literal value, and the line on which each of its keys and items stands.
+
+    ``whole`` is False where entries that could not be read are left out of it. ``apart`` holds the
+    source of entries that were not to be read as literals.
+    """
+
+    value: Json
+    line: int
+    lines: Mapping[Keys, int] = field(default_factory=dict)
+    whole: bool = True
+    apart: Mapping[str, ast.expr] = field(default_factory=dict)
+
+    def line_of(self, *keys: str) -> int:
+        """The line of the innermost of ``keys`` that exists."""
+        return line_in(self.lines, keys, self.line)
 
 
-def absolute_paths(tree: ast.AST) -> list[tuple[int, str]]:
-    """The lines and values of the literals that are absolute paths."""
-    return [(line, text) for line, text, call in _texts(tree, "") if _is_path(text, call)]
+@dataclass(frozen=True)
+class Assignment:
+    """``name: annotation = value  # comment`` of a ``parameters`` cell."""
+
+    name: str
+    annotation: ast.expr | None
+    literal: Literal
+    comment: str
 
 
-def _is_path(text: str, call: str) -> bool:
-    if len(text) > _LONGEST_PATH or "\n" in text or _OTHER_CALL.fullmatch(call):
+class NotLiteral(Exception):
+    """An expression that cannot be read without being run.
+
+    ``others`` are further ones in the same value, ``partial`` is what of the value can be read,
+    ``fix`` how to mend it where that is not to write the value out.
+    """
+
+    def __init__(self, node: ast.AST, keys: Keys, what: str, fix: str = "") -> None:
+        self.line: int = getattr(node, "lineno", 1)
+        self.keys = keys
+        self.what = what
+        self.fix = fix
+        self.others: list[NotLiteral] = []
+        self.partial = Literal(None, self.line, whole=False)
+        super().__init__(what)
+
+
+def read_literal(node: ast.expr, apart: Collection[str] = ()) -> Literal:
+    """Evaluate an expression made of JSON literals; entries named in ``apart`` are set apart.
+
+    Raises:
+        NotLiteral: naming the first part that is none, and its line.
+    """
+    evaluation = _Evaluation(apart)
+    value: Json = None
+    try:
+        value = evaluation.of(node, ())
+    except NotLiteral as error:
+        evaluation.wrong.append(error)
+    if evaluation.wrong:
+        first, *first.others = evaluation.wrong
+        first.partial = replace(evaluation.result(value, node), whole=False)
+        raise first
+    return evaluation.result(value, node)
+
+
+class _Evaluation:
+    """Goes on behind what is no literal, so that all of it can be told at once."""
+
+    def __init__(self, apart: Collection[str]) -> None:
+        self.lines: dict[Keys, int] = {}
+        self.wrong: list[NotLiteral] = []
+        self._names_apart = apart
+        self._apart: dict[str, ast.expr] = {}
+
+    def result(self, value: Json, node: ast.expr) -> Literal:
+        return Literal(value, node.lineno, self.lines, apart=self._apart)
+
+    def of(self, node: ast.expr, keys: Keys) -> Json:
+        self.lines[keys] = node.lineno
+        if isinstance(node, ast.Constant) and _is_scalar(node.value):
+            return node.value
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+            number = self.of(node.operand, keys)
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                return -number if isinstance(node.op, ast.USub) else number
+        if isinstance(node, ast.List | ast.Tuple):
+            return self._list(node, keys)
+        if isinstance(node, ast.Dict):
+            return self._dict(node, keys)
+        raise NotLiteral(node, keys, f"{_shown(node)} is no literal")
+
+    def _list(self, node: ast.List | ast.Tuple, keys: Keys) -> list[Json]:
+        """The items; a list of which one is no literal is none either."""
+        items: list[Json] = []
+        wrong: list[NotLiteral] = []
+        for i, item in enumerate(node.elts):
+            try:
+                items.append(self.of(item, (*keys, str(i))))
+            except NotLiteral as error:
+                wrong.append(error)
+        if wrong:
+            self.wrong += wrong[:-1]
+            raise wrong[-1]
+        return items
+
+    def _dict(self, node: ast.Dict, keys: Keys) -> dict[str, Json]:
+        """The entries; those that are no literals are left out."""
+        result: dict[str, Json] = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            try:
+                name = _dict_key(key, value, keys, result if keys else [*result, *self._apart])
+                if not keys and name in self._names_apart:
+                    self._apart[name] = value
+                    continue
+                result[name] = self.of(value, (*keys, name))
+                self.lines[(*keys, name)] = (key or value).lineno
+            except NotLiteral as error:
+                self.wrong.append(error)
+        return result
+
+
+def _is_scalar(value: object) -> TypeGuard[bool | int | float | str | None]:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int | str)
+
+
+def is_json(value: object, depth: int = 0) -> bool:
+    """Whether JSON can hold ``value``; YAML also has dates, infinities, lists in themselves."""
+    if depth > _DEEPEST:
         return False
-    if _KNOWN_ROOT.match(text) or _WINDOWS.match(text):
-        return True
-    return bool(_FILE_CALL.fullmatch(call) and _ANY_ROOT.match(text))
+    if isinstance(value, dict):
+        keys_are_text = all(isinstance(key, str) for key in value)
+        return keys_are_text and all(is_json(item, depth + 1) for item in value.values())
+    if isinstance(value, list):
+        return all(is_json(item, depth + 1) for item in value)
+    return _is_scalar(value)
 
 
-def _texts(node: ast.AST, call: str) -> Iterator[tuple[int, str, str]]:
-    """The line and text of each literal, and the name of the call whose argument it is.
+def _dict_key(key: ast.expr | None, value: ast.expr, keys: Keys, above: Collection[str]) -> str:
+    if key is None:
+        raise NotLiteral(value, keys, f"`**{_shown(value)[1:-1]}` is no literal")
+    if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
+        raise NotLiteral(key, keys, f"the key {_shown(key)} is no string literal")
+    if key.value in above:
+        what = f"the key '{key.value}' stands twice"
+        raise NotLiteral(key, keys, what, "keep one of the two")
+    return key.value
 
-    An end of a text that is put together (``base + "/tmp/x"``) and a docstring are no literals
-    here.
+
+def _shown(node: ast.AST, limit: int = 60) -> str:
+    text = ast.unparse(node)
+    return f"`{text[:limit]}…`" if len(text) > limit else f"`{text}`"
+
+
+def assignments(source: str, apart: Collection[str] = ()) -> Iterator[Assignment | NotLiteral]:
+    """The assignments of a cell to plain names, in order; other statements are passed over.
+
+    An assignment whose value is no literal comes as the ``NotLiteral`` that says so. Entries of a
+    dict that ``apart`` names are not read.
+
+    Raises:
+        SyntaxError: the source is no Python.
     """
-    if isinstance(node, ast.Constant):
-        if isinstance(node.value, str):
-            yield node.lineno, node.value, call
-        return
-    if isinstance(node, ast.Call):
-        yield from _texts(node.func, "")
-        name = _name_of(node.func)
-        for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
-            yield from _texts(argument, name)
-        return
-    inside = call if isinstance(node, ast.List | ast.Tuple | ast.BinOp | ast.JoinedStr) else ""
-    for child in _children(node):
-        yield from _texts(child, inside)
-
-
-def _children(node: ast.AST) -> Iterator[ast.AST]:
-    first = True
-    for child in ast.iter_child_nodes(node):
-        is_text = isinstance(child, ast.Constant)
-        ends = isinstance(node, ast.JoinedStr) or (
-            isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add)
-        )
-        passed_over = isinstance(node, ast.Expr | ast.Compare) or (ends and not first)
-        if not (is_text and passed_over):
-            yield child
-        first = False
-
-
-def _name_of(node: ast.AST) -> str:
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-# --- secrets
-
-_SECRET_WORDS = (
-    *("passw", "pwd", "passphrase", "secret", "token", "credential"),
-    *("_key", "-key", "apikey", "accesskey", "accountkey", "authkey", "privatekey"),
-)
-_SHAPE_WORDS = (
-    *("AKIA", "ASIA", "AIza", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"),
-    *("sk-", "xox", "hf_", "PRIVATE KEY", "://"),
-)
-_SECRET_NAME = re.compile(
-    r"(?:.*_)?(?:passw(?:or)?d|pwd|passphrase|secret|token|credentials?"
-    r"|(?:api|access|account|auth|encryption|private|secret|signing|storage)_?key)"
-)
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_SHAPES = {
-    "an access key of AWS": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-    "a key of Google": r"\bAIza[0-9A-Za-z_-]{35}",
-    "a token of GitHub": r"\b(?:gh[pousr]_[0-9A-Za-z]{20,}|github_pat_[0-9A-Za-z_]{20,})",
-    "a token of GitLab": r"\bglpat-[0-9A-Za-z_-]{20,}",
-    "a secret key": r"(?<![0-9A-Za-z])sk-(?=[\w-]{0,60}\d)[0-9A-Za-z_-]{20,}",
-    "a token of Slack": r"\bxox[abeprs]-[0-9A-Za-z-]{10,}",
-    "a token of Hugging Face": r"\bhf_[0-9A-Za-z]{30,}",
-    "a private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY",
-    "a password in an address": r"://[^\s/:@'\"]+:(?![<{$%*]|pass|xxx)[^\s/:@'\"]+@",
-}
-_SHAPE = re.compile("|".join(f"({shape})" for shape in _SHAPES.values()))
-_PLACEHOLDER = re.compile(
-    r"(?:<.*>|\[.*\]|\{.*\}|\$.*|%.*%|[./~].*|[x*•.…_-]+"
-    r"|[A-Z][A-Z0-9]*_[A-Z0-9_]+"  # the name of a variable of the environment
-    r"|(?i:.*(?:your|change|example|placeholder|dummy|fake|todo|redact|hidden).*"
-    r"|password|passwd|test|none|null|secret|token|key|bearer|basic|string|str|text|bytes|object|category))"
-)
-_SHORTEST_TOKEN = 10  # characters; shorter ones are words: unk_token = "[UNK]"
-
-
-def may_hold_secret(source: str) -> bool:
-    """Whether it is worth looking into ``source`` for secrets."""
-    lower = source.lower()
-    return any(word in lower for word in _SECRET_WORDS) or any(
-        word in source for word in _SHAPE_WORDS
-    )
-
-
-def secrets(source: str) -> list[tuple[int, str]]:
-    """The line and the kind of each secret in the source of a cell, one a line.
-
-    The secret itself is not told: messages go into logs.
-    """
-    kinds = list(_SHAPES)
-    found = {
-        source.count("\n", 0, match.start()) + 1: kinds[(match.lastindex or 1) - 1]
-        for match in _SHAPE.finditer(source)
-    }
-    lower = source.lower()
-    if any(word in lower for word in _SECRET_WORDS):
+    tree = parse(source)
+    comments = comments_of(source)
+    for node in tree.body:
+        target, value = assigned(node)
+        if value is None:
+            continue
         try:
-            named = list(_named_texts(parse(source)))
-        except SyntaxError:
-            named = []
-        for line, name, text in named:
-            if _is_secret(name, text):
-                found.setdefault(line, f"{name}: a secret")
-    return sorted(found.items())
+            literal = read_literal(value, apart)
+        except NotLiteral as error:
+            for part in (error, *error.others):
+                part.keys = (target, *part.keys)
+            yield error
+            continue
+        annotation = getattr(node, "annotation", None)
+        yield Assignment(target, annotation, literal, _comment_for(node, comments))
 
 
-def _is_secret(name: str, text: str) -> bool:
-    words = _HUMP.sub("_", name).replace("-", "_").lower()
-    if not text.strip() or not _SECRET_NAME.fullmatch(words) or _PLACEHOLDER.fullmatch(text):
-        return False
-    if words.endswith("token"):
-        has_digit = any(char.isdigit() for char in text)
-        return len(text) >= _SHORTEST_TOKEN and has_digit and not re.search(r"\s", text)
-    return True
-
-
-def _named_texts(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
-    """The line, name and text of each literal that is given to something with a name."""
-    for node in ast.walk(tree):
-        for name, value in _given(node):
-            if isinstance(value, ast.Constant) and isinstance(value.value, str | bytes):
-                text = value.value
-                yield (
-                    value.lineno,
-                    name,
-                    text if isinstance(text, str) else text.decode(errors="replace"),
-                )
-
-
-def _given(node: ast.AST) -> Iterator[tuple[str, ast.AST | None]]:
-    if isinstance(node, ast.Assign):
-        yield from ((_target_name(target), node.value) for target in node.targets)
-    elif isinstance(node, ast.AnnAssign | ast.NamedExpr):
-        if not (isinstance(node, ast.AnnAssign) and _names_variables(node.annotation)):
-            yield _target_name(node.target), node.value
-    elif isinstance(node, ast.keyword):
-        yield node.arg or "", node.value
-    elif isinstance(node, ast.Dict):
-        yield from ((_text(key), value) for key, value in zip(node.keys, node.values, strict=True))
-    elif isinstance(node, ast.arguments):
-        positional = reversed([*node.posonlyargs, *node.args])
-        yield from _defaults(zip(positional, reversed(node.defaults), strict=False))
-        yield from _defaults(zip(node.kwonlyargs, node.kw_defaults, strict=True))
-    elif isinstance(node, ast.Call) and node.args:  # getenv("API_KEY", "...")
-        yield from ((_text(node.args[0]), value) for value in node.args[1:])
-
-
-def _names_variables(annotation: ast.expr) -> bool:
-    """Whether it is the type of parameters that name variables; they are checked as such."""
-    return ast.unparse(annotation).strip("'\"") == "Secret"
-
-
-def _defaults(
-    pairs: Iterable[tuple[ast.arg, ast.expr | None]],
-) -> Iterator[tuple[str, ast.AST | None]]:
-    return ((argument.arg, default) for argument, default in pairs)
-
-
-def _target_name(node: ast.AST) -> str:
-    return _text(node.slice) if isinstance(node, ast.Subscript) else _name_of(node)
-
-
-def _text(node: ast.AST | None) -> str:
-    value = node.value if isinstance(node, ast.Constant) else None
-    return value if isinstance(value, str) else ""
+def _comment_for(node: ast.stmt, comments: Mapping[int, tuple[str, bool]]) -> str:
+    for line in range(node.end_lineno or node.lineno, node.lineno - 1, -1):
+        if line in comments and not comments[line][1]:
+            return comments[line][0]
+    above: list[str] = []
+    line = node.lineno - 1
+    while line in comments and comments[line][1]:
+        above.insert(0, comments[line][0])
+        line -= 1
+    return " ".join(above)

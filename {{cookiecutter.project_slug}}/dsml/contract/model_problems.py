@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from dsml.contract.catalog import Catalog
-from dsml.contract.models import FUNCTION
+from dsml.contract.definitions import Finding, finding_of
+from dsml.contract.names import FUNCTION, step_of
 from dsml.contract.problem import Problem, suggest
-from dsml.contract.resources import Finding, finding_of
 from dsml.contract.spec import StepSpec
 
 
@@ -18,16 +18,15 @@ def model_problems(
     """Held-out data that no step publishes, and functions that the project doesn't define."""
     artefacts = {path: step for step in steps.values() for path in step.artefacts}
     for model in catalog.models.values():
-        found: list[tuple[str, Finding, str]] = []
-        if model.holdout and model.holdout.rpartition(".")[0] not in unread:
+        keys = ("models", model.name)
+        if model.holdout and step_of(model.holdout) not in unread:
             finding = _holdout_finding(model.holdout, artefacts)
-            found += [("holdout", finding, "unknown-path")] if finding else []
+            if finding is not None:
+                yield catalog.problem((*keys, "holdout"), *finding, "unknown-path")
         if FUNCTION.fullmatch(model.score):
             finding = finding_of(root, model.score)
-            found += [("score", finding, "no-score")] if finding else []
-        for name, (what, fix), kind in found:
-            keys = ("models", model.name, name)
-            yield Problem(catalog.where(*keys), f"{'.'.join(keys)}: {what}", fix, kind)
+            if finding is not None:
+                yield catalog.problem((*keys, "score"), *finding, "no-score")
 
 
 def _holdout_finding(path: str, artefacts: Mapping[str, StepSpec]) -> Finding | None:

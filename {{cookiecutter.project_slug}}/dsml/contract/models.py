@@ -6,37 +6,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dsml.contract.declared import Keys, Reader, key, keys_of
+from dsml.contract.declared import Record, key, keys_of
+from dsml.contract.names import FUNCTION
 from dsml.contract.problem import suggest
 
 MODEL_NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]*"  # of a folder, and of a registered model in MLflow
-# The metrics that need nothing but the labels and what a model says; whether more is better.
-METRICS: Mapping[str, bool] = {
-    "accuracy": True,
-    "balanced_accuracy": True,
-    "f1": True,
-    "f1_macro": True,
-    "f1_micro": True,
-    "f1_weighted": True,
-    "precision": True,
-    "precision_macro": True,
-    "recall": True,
-    "recall_macro": True,
-    "jaccard": True,
-    "cohen_kappa": True,
-    "matthews_corrcoef": True,
-    "r2": True,
-    "explained_variance": True,
-    "mae": False,
-    "mse": False,
-    "rmse": False,
-    "mape": False,
-    "median_absolute_error": False,
-    "max_error": False,
-    "mean_pinball_loss": False,
-}
-# Of `score`: module:function.
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+# The metrics that need nothing but the labels and what a model says, by whether more is better.
+_HIGHER = (
+    *("accuracy", "balanced_accuracy", "f1", "f1_macro", "f1_micro", "f1_weighted"),
+    *("precision", "precision_macro", "recall", "recall_macro", "jaccard"),
+    *("cohen_kappa", "matthews_corrcoef", "r2", "explained_variance"),
+)
+_LOWER = ("mae", "mse", "rmse", "mape", "median_absolute_error", "max_error", "mean_pinball_loss")
+METRICS: Mapping[str, bool] = {**dict.fromkeys(_HIGHER, True), **dict.fromkeys(_LOWER, False)}
 
 
 @dataclass(frozen=True)
@@ -71,47 +53,43 @@ class Model:
     )
 
 
-def read_model(read: Reader, name: str, value: Mapping[str, object]) -> Model:
-    """Read what ``models: {name: ...}`` says."""
-    keys = ("models", name)
-    read.known(keys, value, keys_of(Model))
-    if not re.fullmatch(MODEL_NAME, name):
-        read.report(keys, "is no name of a model", "use letters, digits, '_' and '-'", "no-name")
-    metric, score = read.text(keys, value, "metric"), read.text(keys, value, "score")
-    for needed, text in (("metric", metric), ("holdout", value.get("holdout"))):
-        if not text:
-            fix = f"write {needed}: {_EXAMPLES[needed]}"
-            read.report((*keys, needed), "is missing", fix, "no-model")
+def read_model(record: Record) -> Model:
+    """Read what stands under the name of a model."""
+    record.known(keys_of(Model))
+    if not re.fullmatch(MODEL_NAME, record.name):
+        record.report((), "is no name of a model", "use letters, digits, '_' and '-'", "no-name")
+    metric, score = record.text("metric"), record.text("score")
+    for needed, example in (("metric", "accuracy"), ("holdout", "stage.notebook.artefact")):
+        if not record.value.get(needed):
+            fix = f"write {needed}: {example}"
+            record.report((needed,), "is missing", fix, "no-model")
     if score and not FUNCTION.fullmatch(score):
         fix = "write it as module:function, such as my_package.scores:profit"
-        read.report((*keys, "score"), f"{score!r} is no function", fix, "no-score")
+        record.report(("score",), f"{score!r} is no function", fix, "no-score")
     if metric and not score and metric not in METRICS:
         fix = suggest(metric, METRICS, "name what computes it, score: module:function")
         what = f"nothing computes the metric '{metric}'"
-        read.report((*keys, "metric"), what, fix, "unknown-metric")
+        record.report(("metric",), what, fix, "unknown-metric")
     usual = METRICS.get(metric, True) if not score else True
-    higher = read.flag(keys, value, "higher", usual)
+    higher = record.flag("higher", default=usual)
     if not score and metric in METRICS and higher is not usual:
         better = "higher" if usual else "lower"
         what = f"'{metric}' is better when it is {better}"
-        read.report((*keys, "higher"), what, "leave it out", "no-model")
+        record.report(("higher",), what, "leave it out", "no-model")
     return Model(
-        name=name,
+        name=record.name,
         metric=metric,
-        holdout=read.text(keys, value, "holdout"),
-        target=read.text(keys, value, "target", "target"),
-        higher=usual if higher is None else higher,
-        least=_least(read, keys, value),
+        holdout=record.text("holdout"),
+        target=record.text("target", "target"),
+        higher=higher,
+        least=_least(record),
         score=score,
     )
 
 
-_EXAMPLES = {"metric": "accuracy", "holdout": "stage.notebook.artefact"}
-
-
-def _least(read: Reader, keys: Keys, value: Mapping[str, object]) -> float | None:
-    least = value.get("least")
+def _least(record: Record) -> float | None:
+    least = record.value.get("least")
     if least is None or (isinstance(least, int | float) and not isinstance(least, bool)):
         return least
-    read.report((*keys, "least"), f"{least!r} is no number", "write a number", "wrong-type")
+    record.report(("least",), f"{least!r} is no number", "write a number", "wrong-type")
     return None

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dsml.contract.cells import parse
 from dsml.contract.normal_form import normal_form
+from dsml.contract.source import last_name, parse
 
 # The template's own; an update of it makes no step another one.
 _RUNTIME = "dsml"
@@ -200,9 +200,7 @@ def _parsed_lines(source: str) -> Iterator[ast.Module]:
 
 def _called(node: ast.Call) -> Iterator[_Import]:
     """``importlib.import_module("name")`` and the like, where the name is written there."""
-    function = node.func.attr if isinstance(node.func, ast.Attribute) else node.func
-    name = function.id if isinstance(function, ast.Name) else function
-    if name not in _IMPORTERS:
+    if last_name(node.func) not in _IMPORTERS:
         return
     given = dict(zip(("name", "package"), node.args, strict=False))
     given |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}

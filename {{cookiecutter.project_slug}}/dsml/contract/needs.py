@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dsml.contract.declared import Reader, key, keys_of
+from dsml.contract.declared import Record, key, keys_of
 from dsml.contract.storage import SIZE, bytes_of
 
 
@@ -37,16 +37,14 @@ NEEDS_SCHEMA: Mapping[str, Any] = {
 }
 
 
-def read_needs(reader: Reader, declared: Mapping[str, Any]) -> Needs:
-    """What stands under ``needs``."""
-    keys = ("needs",)
-    given = reader.mapping(keys, declared.get("needs"))
-    reader.known(keys, given, keys_of(Needs))
-    cpu = reader.number(keys, given, "cpu", what="number of cores, such as 2", positive=True)
-    gpu = reader.whole(keys, given, "gpu", what="number of graphics processors")
-    text = reader.text(keys, given, "memory")
+def read_needs(record: Record) -> Needs:
+    """What a step needs of a machine."""
+    record.known(keys_of(Needs))
+    cpu = record.number("cpu", None, what="number of cores, such as 2", positive=True)
+    gpu = record.whole("gpu", None, what="number of graphics processors")
+    text = record.text("memory")
     memory = bytes_of(text) or None
     if memory is None and text:
         fix = 'write a number and a unit: "4 GB", "500 MB", "4 Gi"'
-        reader.report((*keys, "memory"), f"{text!r} is no size", fix, "no-size")
+        record.report(("memory",), f"{text!r} is no size", fix, "no-size")
     return Needs(cpu, memory, gpu)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from dsml.contract.cells import Cell, Notebook
+from dsml.contract.cells import Notebook, numbered
 from dsml.contract.graph import graph_problems
-from dsml.contract.names import is_identifier, to_identifier
+from dsml.contract.names import STAGES_FOLDER, folded, is_identifier, to_identifier
 from dsml.contract.percent import SUFFIX, ScriptCell, write_script
 from dsml.contract.problem import Problem, ProjectError, Where
-from dsml.contract.project import STAGES_FOLDER, Project, read_project
+from dsml.contract.project import Project, needed_drafts, read_project
 from dsml.contract.register import write_register
 from dsml.contract.scaffold import CONTEXT, as_ipynb, skeleton
-from dsml.contract.spec import StepSpec, read_spec
+from dsml.contract.spec import StepSpec, files_of, read_spec
 
 COMMAND = Where("dsml new")
 _PARAMETERS = """\
@@ -73,13 +73,8 @@ def new_notebook(
     project = read_project(root)
     path = step_path(project, step, SUFFIX if text else ".ipynb", problems, COMMAND)
     declaration = declaration_of(path, ins, outs, problems)
-    files = {
-        path: each.outs[out]
-        for each in project.steps.values()
-        for path, out in each.artefacts.items()
-    }
-    cells = _cells(declaration, files)
-    spec = checked(project, path, list(cells.values()), problems, COMMAND)
+    cells = _cells(declaration, files_of(project.steps.values()))
+    spec = checked(project, path, cells.values(), problems, COMMAND)
     if spec is None or problems:
         raise ProjectError(problems)
     content = write_script(cells.values()) if text else as_ipynb(cells)
@@ -114,8 +109,8 @@ def step_path(
             fix = f"write {to_identifier(stage)}/{to_identifier(name)}"
             what = f"'{part}' is no Python identifier"
             problems.append(Problem(where, what, fix, "no-identifier"))
-    key = f"{stage}__{name}".casefold()
-    same = [s.path for s in project.steps.values() if s.name.replace(".", "__").casefold() == key]
+    key = folded(f"{stage}.{name}")
+    same = [step.path for step in project.steps.values() if folded(step.name) == key]
     same += [p for p in (f"{path}.ipynb", f"{path}{SUFFIX}") if (project.root / p).exists()]
     if same:
         fix = "choose another name; nothing is overwritten"
@@ -124,15 +119,11 @@ def step_path(
 
 
 def checked(
-    project: Project, path: str, cells: Sequence[ScriptCell], problems: list[Problem], where: Where
+    project: Project, path: str, cells: Iterable[ScriptCell], problems: list[Problem], where: Where
 ) -> StepSpec | None:
     """The step that cells which are not written yet declare; findings are told of ``where``."""
     found: list[Problem] = []
-    read = (
-        Cell(number, cell.kind, cell.source, frozenset(cell.tags))
-        for number, cell in enumerate(cells, start=1)
-    )
-    spec = read_spec(Notebook(path, tuple(read)), found)
+    spec = read_spec(Notebook(path, tuple(numbered(path, cells))), found)
     found += [] if spec is None else joining_problems(project, spec)
     problems += [replace(problem, where=where) for problem in found]
     return spec
@@ -143,20 +134,8 @@ def joining_problems(project: Project, spec: StepSpec) -> list[Problem]:
     others = {name: step for name, step in project.steps.items() if name != spec.name}
     before = graph_problems(others)
     found = [p for p in graph_problems({**others, spec.name: spec}) if p not in before]
-    return found + _drafts(project, spec)
-
-
-def _drafts(project: Project, spec: StepSpec) -> list[Problem]:
-    """The steps that a step reads from and that don't run."""
-    return [
-        Problem(
-            Where(spec.path),
-            f"it needs '{name}', which is a draft",
-            f"run: dsml register {project.steps[name].path}",
-            "draft-needed",
-        )
-        for name in sorted(spec.upstream & project.steps.keys() - project.registered.keys())
-    ]
+    drafts = needed_drafts(project, spec)
+    return found + [Problem(Where(spec.path), *draft, "draft-needed") for draft in drafts]
 
 
 def _pairs(
@@ -219,9 +198,8 @@ def written(file: Path, text: str) -> Iterator[None]:
             stream.write(text)
     except OSError as error:
         what = f"cannot be written: {error.strerror or error}"
-        raise ProjectError(
-            [Problem(Where(str(file)), what, "let it be written", "no-write")]
-        ) from None
+        problem = Problem(Where(str(file)), what, "let it be written", "no-write")
+        raise ProjectError([problem]) from None
     try:
         yield
     except BaseException:

@@ -74,9 +74,9 @@ def new_python_step(
     text = _file(declaration)
     found: list[Problem] = []
     spec: StepSpec | None = None
-    with contextlib.suppress(SyntaxError):  # of a name that is none, which is told below
+    with contextlib.suppress(SyntaxError):  # of a name that is none, which has been told
         spec = declared_step(
-            read_script(path, Script(1, "code", text), found, Modules(root)), found
+            read_script(Script(path, 1, "code", text), found, Modules(root)), found
         )
     found += [] if spec is None else joining_problems(project, spec)
     problems += [replace(problem, where=COMMAND) for problem in found]
@@ -92,13 +92,9 @@ def _shadowed(declaration: Mapping[str, Any]) -> list[Problem]:
     imported = {
         placeholder_of(file).statement.rpartition(" ")[2] for file in declaration["outs"].values()
     }
+    what, fix = "the file imports something of that name", "choose another name for it"
     return [
-        Problem(
-            COMMAND,
-            f"--in {name}: the file imports something of that name",
-            "choose another name for it",
-            "duplicate",
-        )
+        Problem(COMMAND, f"--in {name}: {what}", fix, "duplicate")
         for name in declaration["ins"]
         if name in imported
     ]

@@ -14,7 +14,7 @@ import token as tokens
 import tokenize
 from collections.abc import Iterator
 
-from dsml.contract.cells import is_python, without_magics
+from dsml.contract.source import is_python, without_magics
 
 _CELL_MAGIC = "%%"
 # Cell magics below which Python stands.

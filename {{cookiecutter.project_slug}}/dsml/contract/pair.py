@@ -9,6 +9,7 @@ from pathlib import Path
 from dsml.contract.cells import Cell, Notebook, read_notebook
 from dsml.contract.percent import SUFFIX, is_magic, is_notebook
 from dsml.contract.problem import Problem, ProjectError, Where
+from dsml.contract.source import text_of
 
 # What jupytext comments out besides: a request for help, and commands that need no sign.
 _HELP = re.compile(r"\s*(?:# )*(?:\S*\?\s*$|\?\s*\w)")
@@ -19,12 +20,7 @@ _COMMAND = re.compile(
 
 def is_text_notebook(file: Path) -> bool:
     """Whether a file is a text notebook: a script in which a cell carries a tag."""
-    if not file.is_file():  # a folder, for instance; to read a pipe is to wait for ever
-        return False
-    try:
-        return is_notebook(file.read_text(encoding="utf-8-sig", errors="replace"))
-    except OSError:
-        return False
+    return is_notebook(text_of(file))
 
 
 def pair_problem(notebook: Notebook, file: Path) -> Problem | None:
@@ -45,15 +41,15 @@ def pair_problem(notebook: Notebook, file: Path) -> Problem | None:
         return Problem(Where(name), "is no UTF-8 text", fix, "out-of-step")
     for ours, theirs in zip_longest(notebook.cells, cells):
         if ours is None:
-            where, there = Where(notebook.path), theirs.where(name)
+            where, there = Where(notebook.path), theirs.where()
             return Problem(where, f"has no cell like that of {there}", fix, "out-of-step")
         if theirs is None:
             what = f"the paired script {name} has no such cell"
-            return Problem(ours.where(notebook.path), what, fix, "out-of-step")
+            return Problem(ours.where(), what, fix, "out-of-step")
         line = _difference(ours, theirs)
         if line is not None:
-            where = ours.where(notebook.path, line if ours.kind == "code" else None)
-            there = theirs.where(name, line).line
+            where = ours.where(line if ours.kind == "code" else None)
+            there = theirs.where(line).line
             what = f"the cell differs from its pair {name}, line {there}"
             return Problem(where, what, fix, "out-of-step")
     return None
@@ -69,15 +65,12 @@ def _difference(ours: Cell, theirs: Cell) -> int | None:
     for number, (line, there) in enumerate(zip_longest(mine, other), start=1):
         if line is None or there is None or ours.kind != theirs.kind:
             return number
-        magic = ours.kind == "code" and (continued or _is_commented(line))
+        commented = is_magic(line) or _HELP.match(line) or _COMMAND.match(line)
+        magic = ours.kind == "code" and bool(continued or commented)
         if line.rstrip() != there.rstrip() and not (magic and _without_sign(there) == line.strip()):
             return number
         continued = magic and line.endswith("\\")
     return None
-
-
-def _is_commented(line: str) -> bool:
-    return is_magic(line) or bool(_HELP.match(line) or _COMMAND.match(line))
 
 
 def _without_sign(line: str) -> str:

@@ -9,16 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dsml.contract.cells import (
-    PARAMETERS,
-    Assignment,
-    Cell,
-    Json,
-    Notebook,
-    NotLiteral,
-    assignments,
-    is_json,
-)
+from dsml.contract.cells import PARAMETERS, Cell, Notebook
+from dsml.contract.literals import Assignment, Json, NotLiteral, assignments, is_json
 from dsml.contract.problem import Problem, Where, suggest
 from dsml.contract.types import ParameterType, infer_type, read_type
 
@@ -63,32 +55,30 @@ def read_parameters(notebook: Notebook, problems: list[Problem]) -> dict[str, Pa
     cells = notebook.tagged(PARAMETERS)
     for extra in cells[1:]:
         what = f"a second cell is tagged 'parameters'; the first is cell {cells[0].number}"
-        problems.append(
-            Problem(extra.where(notebook.path), what, "merge the two cells", "two-parameters")
-        )
+        problems.append(Problem(extra.where(), what, "merge the two cells", "two-parameters"))
     for cell in cells[:1]:
-        _read_cell(notebook.path, cell, found, problems)
+        _read_cell(cell, found, problems)
     return found
 
 
-def _read_cell(path: str, cell: Cell, found: dict[str, Parameter], problems: list[Problem]) -> None:
+def _read_cell(cell: Cell, found: dict[str, Parameter], problems: list[Problem]) -> None:
     try:
         declared = list(assignments(cell.source))
     except SyntaxError as error:
-        problems.append(syntax_problem(path, cell, error))
+        problems.append(syntax_problem(cell, error))
         return
     for item in declared:
         if isinstance(item, NotLiteral):
             fix = "give a literal default, and compute from it in a later cell"
             for part in (item, *item.others):
-                where, what = cell.where(path, part.line), f"{part.keys[0]}: {part.what}"
+                where, what = cell.where(part.line), f"{part.keys[0]}: {part.what}"
                 problems.append(Problem(where, what, part.fix or fix, "no-literal"))
             continue
+        where = cell.where(item.literal.line)
         if item.name in found:
-            place = cell.where(path, item.literal.line)
             what = f"{item.name}: the parameter is assigned twice"
-            problems.append(Problem(place, what, "keep one of the two", "duplicate"))
-        parameter = read_parameter(item, cell.where(path, item.literal.line), problems)
+            problems.append(Problem(where, what, "keep one of the two", "duplicate"))
+        parameter = read_parameter(item, where, problems)
         if parameter is not None:
             found[item.name] = parameter
 
@@ -137,11 +127,8 @@ def value_problem(
     return None
 
 
-def syntax_problem(path: str, cell: Cell, error: SyntaxError) -> Problem:
+def syntax_problem(cell: Cell, error: SyntaxError) -> Problem:
     """A tagged cell that is no Python."""
-    return Problem(
-        cell.where(path, error.lineno),
-        f"the cell is no Python: {error.msg}",
-        "mend the line, so that the cell can be read without being run",
-        "no-python",
-    )
+    fix = "mend the line, so that the cell can be read without being run"
+    what = f"the cell is no Python: {error.msg}"
+    return Problem(cell.where(error.lineno), what, fix, "no-python")

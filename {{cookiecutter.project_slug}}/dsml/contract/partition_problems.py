@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from dsml.contract.catalog import Catalog, Pipeline
-from dsml.contract.fanout import lists_of
+from dsml.contract.names import step_of
 from dsml.contract.partitions import Partitions
 from dsml.contract.problem import Problem
 from dsml.contract.selection import is_plain, registered, steps_of
@@ -45,9 +45,9 @@ def partition_problems(catalog: Catalog, steps: Mapping[str, StepSpec]) -> Itera
     for pipeline in _partitioned(catalog):
         if not all(map(is_plain, pipeline.select)):
             keys = ("pipelines", pipeline.name, "select")
-            what = f"{'.'.join(keys)}: Dagster's own syntax tells too late which steps are meant"
+            what = "Dagster's own syntax tells too late which steps are meant"
             fix = "name stages and steps in a pipeline with partitions: [load, train.fit+]"
-            yield Problem(catalog.where(*keys), what, fix, "partitions")
+            yield catalog.problem(keys, what, fix, "partitions")
     run = registered(catalog, steps)
     for one, other in combinations(catalog.pipelines.values(), 2):
         if one.partitions != other.partitions:
@@ -67,12 +67,11 @@ def _disagreement(
 ) -> Iterator[Problem]:
     both = sorted(steps_of(one, steps) & steps_of(other, steps))
     if both:
-        keys = ("pipelines", other.name)
         named = ", ".join(both[:_NAMED])
         named += f" and {len(both) - _NAMED} more" if len(both) > _NAMED else ""
         what = f"{named} with {_shown(other)} here, and with {_shown(one)} in '{one.name}'"
         fix = "give both pipelines the same partitions, or select each step in only one of them"
-        yield Problem(catalog.where(*keys), f"{'.'.join(keys)}: {what}", fix, "partitions")
+        yield catalog.problem(("pipelines", other.name), what, fix, "partitions")
 
 
 def _shown(pipeline: Pipeline) -> str:
@@ -87,8 +86,8 @@ def _edges(
     One without any reads all there are of the other; what has none is the same for all.
     """
     own = partitions.get(step.name)
-    for keys, source in _read(step):
-        name = source.rpartition(".")[0]
+    for keys, source in step.reads:
+        name = step_of(source)
         theirs = partitions.get(name)
         if theirs is None or theirs == own:
             continue
@@ -96,13 +95,6 @@ def _edges(
         if own is None and keys[0] == "ins" and not mapped:
             continue
         ours = f"those of {step.name} are another matter: {own}" if own else f"{step.name} has none"
-        what = f"{'.'.join(keys)}: '{source}' has partitions ({theirs}), and {ours}"
+        what = f"'{source}' has partitions ({theirs}), and {ours}"
         fix = "select both steps in pipelines of the same partitions"
-        yield Problem(step.where(*keys), what, fix, "partitions")
-
-
-def _read(step: StepSpec) -> Iterable[tuple[tuple[str, str], str]]:
-    return [
-        *((("ins", name), source) for name, source in step.ins.items()),
-        *((("map", name), source) for name, source in lists_of(step.map)),
-    ]
+        yield step.problem(keys, what, fix, "partitions")

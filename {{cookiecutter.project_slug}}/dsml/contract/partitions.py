@@ -52,18 +52,6 @@ class _Partitions(ABC):
     def position(self, key: str) -> int | None:
         """Where a key stands, None for what is no key; of time it need not be over yet."""
 
-    @abstractmethod
-    def window(self, key: str) -> Window | None:
-        """When a partition of time begins and ends, in its time zone; None for one of a list."""
-
-    @abstractmethod
-    def default(self, now: datetime) -> str | None:
-        """The key that is meant when none is named: the newest, or the first of a list."""
-
-    @abstractmethod
-    def advice(self, key: str, now: datetime) -> str:
-        """How to mend a key that there is not."""
-
     def has(self, key: str, now: datetime) -> bool:
         """Whether there is such a key, and its time is over."""
         position = self.position(key)

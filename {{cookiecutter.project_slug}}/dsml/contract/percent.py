@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -216,7 +216,7 @@ def is_magic(line: str) -> bool:
     return any(pattern.match(line) for pattern in (_MAGIC, _SHELL, _ASSIGNED))
 
 
-def _magics(lines: list[str], change: Any) -> Iterator[str]:
+def _magics(lines: list[str], change: Callable[[str], str]) -> Iterator[str]:
     """The lines, those of magics changed; a magic goes on behind a backslash."""
     outside = set(_outside_strings(lines, 0))
     continued = False

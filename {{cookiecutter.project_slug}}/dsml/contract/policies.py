@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from dsml.contract.declared import Keys, Reader, key, keys_of
+from dsml.contract.declared import Record, key, keys_of
 
 BACKOFFS = ("constant", "linear", "exponential")
 JITTERS = ("none", "full", "plus_minus")
@@ -61,40 +59,38 @@ class Defaults:
     )
 
 
-def read_defaults(reader: Reader, keys: Keys, value: object) -> Defaults:
+def read_defaults(record: Record) -> Defaults:
     """The defaults of a catalog."""
-    given = reader.mapping(keys, value)
-    reader.known(keys, given, keys_of(Defaults))
-    return Defaults(read_retries(reader, keys, given), read_timeout(reader, keys, given))
+    record.known(keys_of(Defaults))
+    return Defaults(read_retries(record), read_timeout(record))
 
 
-def read_retries(reader: Reader, keys: Keys, declared: Mapping[str, Any]) -> Retries | None:
+def read_retries(record: Record) -> Retries | None:
     """What stands under ``retries``, None where nothing does; a number alone is ``max``."""
-    value = declared.get("retries")
+    value = record.value.get("retries")
     if value is None:
         return None
-    keys = (*keys, "retries")
     if type(value) is int and value >= 0:
         return Retries(value)
     if not isinstance(value, dict):
         fix = 'write a number, or {"max": 2, "delay": 5, "backoff": "exponential"}'
-        reader.report(keys, f"{value!r} is no number of retries", fix, "wrong-type")
+        record.report(("retries",), f"{value!r} is no number of retries", fix, "wrong-type")
         return None
-    reader.known(keys, value, keys_of(Retries))
+    retries = record.record("retries")
+    retries.known(keys_of(Retries))
     if "max" not in value:
         fix = 'write how many there may be: "max": 2'
-        reader.report(keys, "max is missing", fix, "missing-key")
+        retries.report((), "max is missing", fix, "missing-key")
     return Retries(
-        reader.whole(keys, value, "max", 0, what="number of retries") or 0,
-        reader.number(keys, value, "delay", 0.0, what="number of seconds") or 0.0,
-        reader.one_of(keys, value, "backoff", BACKOFFS),
-        reader.one_of(keys, value, "jitter", JITTERS),
+        retries.whole("max", 0, what="number of retries"),
+        retries.number("delay", 0.0, what="number of seconds"),
+        retries.one_of("backoff", BACKOFFS),
+        retries.one_of("jitter", JITTERS),
     )
 
 
-def read_timeout(reader: Reader, keys: Keys, declared: Mapping[str, Any]) -> float | None:
+def read_timeout(record: Record) -> float | None:
     """What stands under ``timeout``, in seconds; None where nothing does."""
-    seconds = reader.number(
-        keys, declared, "timeout", what="number of seconds, such as 600", positive=True
-    )
+    what = "number of seconds, such as 600"
+    seconds = record.number("timeout", None, what=what, positive=True)
     return None if seconds is None or math.isinf(seconds) else seconds

@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 from dsml.contract.advice import advice
 from dsml.contract.catalog import CATALOG_FILE, Catalog, Entry, read_catalog
 from dsml.contract.cells import Notebook, read_notebook
-from dsml.contract.check_schema import schema_problems
-from dsml.contract.engines import engine_problems
+from dsml.contract.declared import Keys
+from dsml.contract.engine_problems import engine_problems
 from dsml.contract.graph import graph_problems
 from dsml.contract.model_problems import model_problems
 from dsml.contract.modules import Modules
-from dsml.contract.names import is_identifier, to_identifier
+from dsml.contract.names import STAGES_FOLDER, STEP_DEPTH, folded, is_identifier, to_identifier
 from dsml.contract.pair import is_text_notebook, pair_problem
 from dsml.contract.parameters import value_problem
 from dsml.contract.partition_problems import partition_problems, step_partitions
@@ -26,7 +26,8 @@ from dsml.contract.pickle_problems import pickle_problems
 from dsml.contract.policies import Retries
 from dsml.contract.problem import Problem, ProjectError, Where, errors, suggest
 from dsml.contract.python_step import PythonFiles, declared_step
-from dsml.contract.resources import resource_problems
+from dsml.contract.resource_problems import resource_problems
+from dsml.contract.schema_problems import schema_problems
 from dsml.contract.selection import is_plain, registered, select
 from dsml.contract.spec import StepSpec, read_spec, step_name
 from dsml.contract.trigger_problems import (
@@ -37,9 +38,7 @@ from dsml.contract.trigger_problems import (
 )
 from dsml.contract.wiring import outlines, with_file
 
-STAGES_FOLDER = "stages"
 DEBUG_SUFFIX = ".debug.ipynb"  # of the copies that `dsml debug` makes beside a notebook
-_DEPTH = 3  # stages/<stage>/<notebook>.ipynb
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ def _visible(root: Path, top: Path) -> Iterator[str]:
 
 def _name_problem(path: str) -> Problem | None:
     parts = PurePosixPath(path).parts
-    if len(parts) != _DEPTH:
+    if len(parts) != STEP_DEPTH:
         fix = f"move it to {STAGES_FOLDER}/<stage>/{parts[-1]}"
         kind = "notebook" if path.endswith(".ipynb") else "step"
         return Problem(Where(path), f"a {kind} lies in the folder of its stage", fix, "depth")
@@ -229,8 +228,7 @@ def _read_function(
         return None
     step = declared_step(found, problems)
     if advise:
-        is_cached = step is not None and step.is_cached
-        problems += advice(Notebook(path, (found.script,)), None, is_cached=is_cached)
+        problems += advice(Notebook(path, (found.script,)), step)
     return step
 
 
@@ -248,36 +246,30 @@ def _read_step(
         paired = pair_problem(notebook, file)
         problems += [paired] if paired else []
     if advise:
-        problems += advice(notebook, spec, is_cached=spec is not None and spec.is_cached)
+        problems += advice(notebook, spec)
     return spec
 
 
 def _collisions(steps: Iterable[StepSpec]) -> Iterator[Problem]:
-    """Names that stand twice, or are different here and the same elsewhere.
-
-    Windows and macOS fold case in file names; Dagster's names have no dot, ours becomes ``__``.
-    """
+    """Names that stand twice, or are different here and the same elsewhere."""
     seen: dict[str, StepSpec] = {}
     for step in steps:
-        key = step.name.replace(".", "__").casefold()
-        if key in seen:
-            first = seen[key]
+        first = seen.setdefault(folded(step.name), step)
+        if first is not step:
             what = f"'{step.name}' and '{first.name}' are the same name to Dagster or to a disk"
             if step.name == first.name:
                 what = f"'{step.name}' is the name of {first.path} too"
             where = step.where() if step.pipeline else Where(step.path)
             yield Problem(where, what, "rename one of the two", "duplicate")
-        seen.setdefault(key, step)
 
 
 def _stage_problems(catalog: Catalog, steps: Iterable[StepSpec]) -> Iterator[Problem]:
     """Pipelines that wire steps and are named like a stage: the name would mean both's steps."""
     stages = {step.stage for step in steps if not step.pipeline}
     for name in sorted({step.pipeline for step in steps} & stages):
-        keys = ("pipelines", name, "steps")
-        what = f"{'.'.join(keys)}: '{name}' is a stage as well, and would mean the steps of both"
+        what = f"'{name}' is a stage as well, and would mean the steps of both"
         fix = f"rename the pipeline, or the folder {STAGES_FOLDER}/{name}"
-        yield Problem(catalog.where(*keys), what, fix, "duplicate")
+        yield catalog.problem(("pipelines", name, "steps"), what, fix, "duplicate")
 
 
 def _config_problems(
@@ -289,14 +281,13 @@ def _config_problems(
             if name in unread:
                 continue
             if name not in steps:
-                what = f"{'.'.join(keys)}: there is no step '{name}'"
-                yield Problem(catalog.where(*keys), what, suggest(name, steps), "unknown-step")
+                what, fix = f"there is no step '{name}'", suggest(name, steps)
+                yield catalog.problem(keys, what, fix, "unknown-step")
                 continue
             for key, value in values.items():
                 found = value_problem(steps[name].settings, key, value, steps[name].no_parameters)
                 if found:
-                    what = f"{'.'.join((*keys, key))}: {found[0]}"
-                    yield Problem(catalog.where(*keys, key), what, found[1], found[2])
+                    yield catalog.problem((*keys, key), *found)
 
 
 def _select_problems(catalog: Catalog, steps: Mapping[str, StepSpec]) -> Iterator[Problem]:
@@ -304,9 +295,8 @@ def _select_problems(catalog: Catalog, steps: Mapping[str, StepSpec]) -> Iterato
     for pipeline in catalog.pipelines.values():
         keys = ("pipelines", pipeline.name, "select")
         for token in select([t for t in pipeline.select if is_plain(t)], steps).unknown:
-            what = f"{'.'.join(keys)}: '{token}' is no stage and no step"
-            fix = suggest(token.strip("+"), names)
-            yield Problem(catalog.where(*keys), what, fix, "unknown-step")
+            what, fix = f"'{token}' is no stage and no step", suggest(token.strip("+"), names)
+            yield catalog.problem(keys, what, fix, "unknown-step")
 
 
 def register_problems(project: Project) -> list[Problem]:
@@ -316,8 +306,8 @@ def register_problems(project: Project) -> list[Problem]:
         problems += _entry_problems(project, name, entry)
     for step in project.registered.values():
         if step.pipeline:
-            subject = f"pipelines.{step.pipeline}.steps.{step.notebook}"
-            problems += _draft_problems(project, step, subject, step.where())
+            keys = ("pipelines", step.pipeline, "steps", step.notebook)
+            problems += _needed_drafts(project, step, keys)
     broken = {problem.where.path for problem in errors(project.problems)}
     for name, step in project.steps.items():
         if name not in project.registered and step.path not in broken:
@@ -334,16 +324,16 @@ def entry_of(step: StepSpec) -> Entry:
 
 
 def _entry_problems(project: Project, name: str, entry: Entry) -> Iterator[Problem]:
-    where = project.catalog.where("register", name)
+    keys = ("register", name)
     step = project.steps.get(name)
     if step is None or step.pipeline:
         if (project.root / entry.path).is_file() and any(
             problem.where.path == entry.path for problem in errors(project.problems)
         ):
             return  # it is there, and what is wrong with it has been said
-        what = f"register.{name}: there is no notebook '{entry.path}'"
+        what = f"there is no notebook '{entry.path}'"
         fix = "restore the file, or run: dsml register"
-        yield Problem(where, what, fix, "register")
+        yield project.catalog.problem(keys, what, fix, "register")
         return
     current = entry_of(step)
     for field in ("path", "ins", "outs", "after"):
@@ -353,20 +343,20 @@ def _entry_problems(project: Project, name: str, entry: Entry) -> Iterator[Probl
                 f"register.{name}.{field}: the register says {_shown(noted)}, "
                 f"{step.path} says {_shown(declared)}"
             )
-            yield Problem(where, what, "run: dsml register", "register")
-    yield from _draft_problems(project, step, f"register.{name}", where)
+            yield Problem(project.catalog.where(*keys), what, "run: dsml register", "register")
+    yield from _needed_drafts(project, step, keys)
 
 
-def _draft_problems(
-    project: Project, step: StepSpec, subject: str, where: Where
-) -> Iterator[Problem]:
-    """The drafts that a step which runs waits for."""
-    for source in sorted(step.upstream):
-        if source not in project.steps or source in project.registered:
-            continue
-        what = f"{subject}: it needs '{source}', which is a draft"
-        fix = f"run: dsml register {project.steps[source].path}"
-        yield Problem(where, what, fix, "draft-needed")
+def _needed_drafts(project: Project, step: StepSpec, keys: Keys) -> Iterator[Problem]:
+    for what, fix in needed_drafts(project, step):
+        yield project.catalog.problem(keys, what, fix, "draft-needed")
+
+
+def needed_drafts(project: Project, step: StepSpec) -> Iterator[tuple[str, str]]:
+    """What is wrong with a step that waits for drafts, and how to mend it."""
+    for name in sorted(step.upstream & project.steps.keys() - project.registered.keys()):
+        fix = f"run: dsml register {project.steps[name].path}"
+        yield f"it needs '{name}', which is a draft", fix
 
 
 def _shown(value: object) -> str:

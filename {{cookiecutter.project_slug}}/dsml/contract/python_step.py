@@ -13,29 +13,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dsml.contract.cells import (
-    OP_PARAMETERS,
-    Assignment,
-    Cell,
-    Literal,
-    NotLiteral,
-    comments_of,
-    parse,
-    read_literal,
-)
+from dsml.contract.cells import OP_PARAMETERS, Cell
 from dsml.contract.declared import Report
 from dsml.contract.fingerprint import Code
 from dsml.contract.interface import Interface, check_map, parts_of, read_interface
+from dsml.contract.literals import Assignment, Literal, NotLiteral, read_literal
 from dsml.contract.modules import Modules
 from dsml.contract.parameters import Parameter, read_parameter
 from dsml.contract.problem import Problem, Where, suggest
+from dsml.contract.source import comments_of, parse, text_of
 from dsml.contract.spec import (
     CONFIG_SCHEMA,
-    KEYS,
     Function,
-    InCode,
     StepSpec,
     check_keys,
+    place_in,
     read_declaration,
     report_to,
     step_name,
@@ -50,9 +42,9 @@ PARAMETER_FIX = f"make it a keyword-only parameter: def {STEP_FN}(..., *, n: int
 class Script(Cell):
     """The source of a whole file, which has no cells."""
 
-    def where(self, path: str, line: int | None = None) -> Where:
+    def where(self, line: int | None = None) -> Where:
         """The place of a line of the file."""
-        return Where(path, line=line)
+        return Where(self.path, line=line)
 
 
 @dataclass(frozen=True)
@@ -78,23 +70,12 @@ class PythonFile:
     tells which. ``declaration`` is its ``op_parameters``, where it ``declares`` some.
     """
 
-    path: str
     script: Script
     defines: bool
     declares: bool
     signature: Signature | None = None
     declaration: Literal | None = None
     modules: Modules | None = None
-
-
-def may_declare(file: Path) -> bool:
-    """Whether a script seems to assign ``op_parameters``; a look that doesn't parse it."""
-    if not file.is_file():  # to read a pipe is to wait for ever
-        return False
-    try:
-        return bool(_DECLARES.search(file.read_text(encoding="utf-8-sig", errors="replace")))
-    except OSError:
-        return False
 
 
 class PythonFiles:
@@ -107,8 +88,8 @@ class PythonFiles:
         self._read: dict[str, PythonFile | None] = {}
 
     def declares(self, path: str) -> bool:
-        """Whether a file declares a step of its own, or tries to."""
-        if not may_declare(self.root / path):
+        """Whether a file declares a step of its own, or tries to; most need not be parsed."""
+        if not _DECLARES.search(text_of(self.root / path)):
             return False
         found = self.read(path)
         return found is None or found.declares
@@ -134,7 +115,7 @@ def read_python(
 
     try:
         source = file.read_text(encoding="utf-8-sig")
-        return read_script(path, Script(1, "code", source), problems, modules)
+        return read_script(Script(path, 1, "code", source), problems, modules)
     except UnicodeDecodeError:
         broken("is no UTF-8 text", "save it as UTF-8")
     except OSError as error:
@@ -148,7 +129,7 @@ def read_python(
 
 
 def read_script(
-    path: str, script: Script, problems: list[Problem], modules: Modules | None = None
+    script: Script, problems: list[Problem], modules: Modules | None = None
 ) -> PythonFile:
     """Read the source of a Python file.
 
@@ -163,15 +144,13 @@ def read_script(
         fix = (
             f'add def {STEP_FN}(...); in a text notebook, tag the cell: # %% tags=["op_parameters"]'
         )
-        problems.append(Problem(Where(path, line=declaring.lineno), what, fix, "no-step-fn"))
-    found = read_declaration(path, script, problems) if declaring is not None else None
+        problems.append(Problem(script.where(declaring.lineno), what, fix, "no-step-fn"))
     return PythonFile(
-        path,
         script,
         defines=function is not None,
         declares=declaring is not None,
-        signature=None if function is None else _signature(path, script, function, problems),
-        declaration=None if found is None else found[1],
+        signature=None if function is None else _signature(script, function, problems),
+        declaration=None if declaring is None else read_declaration(script, problems),
         modules=modules,
     )
 
@@ -189,13 +168,11 @@ def _bound(node: ast.stmt) -> list[str]:
 # --- the function
 
 
-def _signature(
-    path: str, script: Script, node: ast.stmt, problems: list[Problem]
-) -> Signature | None:
+def _signature(script: Script, node: ast.stmt, problems: list[Problem]) -> Signature | None:
     """What the function takes; None where it can be no step, which is told."""
     found = list(_refusals(node))
     for line, what, fix in found:
-        problems.append(Problem(Where(path, line=line), f"{STEP_FN}{what}", fix, "step-fn"))
+        problems.append(Problem(script.where(line), f"{STEP_FN}{what}", fix, "step-fn"))
     if found or not isinstance(node, ast.FunctionDef):
         return None
     positional = node.args.args
@@ -207,7 +184,7 @@ def _signature(
         node.lineno,
         _lines(needed),
         _lines(others),
-        dict(_parameters(path, script, node, problems)),
+        dict(_parameters(script, node, problems)),
         _lines([arg for arg, default in given if default is None]),
         CONTEXT in everything,
     )
@@ -220,11 +197,8 @@ def _lines(arguments: list[ast.arg]) -> dict[str, int]:
 def _refusals(node: ast.stmt) -> Iterator[tuple[int, str, str]]:
     """Why a function can be no step: the line, what is wrong, how to mend it."""
     if isinstance(node, ast.AsyncFunctionDef):
-        yield (
-            node.lineno,
-            " is asynchronous",
-            f"write def {STEP_FN}(...), and asyncio.run(...) in it",
-        )
+        fix = f"write def {STEP_FN}(...), and asyncio.run(...) in it"
+        yield node.lineno, " is asynchronous", fix
         return
     if not isinstance(node, ast.FunctionDef):
         yield node.lineno, " is no function of this file", f"write def {STEP_FN}(...) here"
@@ -253,7 +227,7 @@ def _is_generator(node: ast.AST) -> bool:
 
 
 def _parameters(
-    path: str, script: Script, node: ast.FunctionDef, problems: list[Problem]
+    script: Script, node: ast.FunctionDef, problems: list[Problem]
 ) -> Iterator[tuple[str, Parameter]]:
     """The keyword-only parameters with a default; a comment behind one is its description."""
     comments = comments_of(script.source)
@@ -273,11 +247,11 @@ def _parameters(
         except NotLiteral as error:
             fix = "give a literal default, and compute from it in the function"
             for part in (error, *error.others):
-                where, what = Where(path, line=part.line), f"{arg.arg}: {part.what}"
+                where, what = script.where(part.line), f"{arg.arg}: {part.what}"
                 problems.append(Problem(where, what, part.fix or fix, "no-literal"))
             continue
         item = Assignment(arg.arg, arg.annotation, literal, comment if described else "")
-        parameter = read_parameter(item, Where(path, line=arg.lineno), problems)
+        parameter = read_parameter(item, script.where(arg.lineno), problems)
         if parameter is not None:
             yield arg.arg, parameter
 
@@ -291,23 +265,17 @@ def declared_step(found: PythonFile, problems: list[Problem]) -> StepSpec | None
     if literal is None:
         return None
     declared = literal.value if isinstance(literal.value, dict) else {}
-    place = InCode(found.path, found.script, literal)
+    path, place = found.script.path, place_in(found.script, literal)
     report = report_to(problems, place)
-    check_keys(report, declared, KEYS)
+    check_keys(report, declared)
     if CONFIG_SCHEMA in literal.apart:
-        what = f"the parameters of a Python step are those of {STEP_FN}"
+        where = found.script.where(literal.apart[CONFIG_SCHEMA].lineno)
+        what = f"{CONFIG_SCHEMA}: the parameters of a Python step are those of {STEP_FN}"
         fix = f"make them keyword-only parameters: def {STEP_FN}(..., *, n: int = 1)"
-        problems.append(
-            Problem(
-                Where(found.path, line=literal.apart[CONFIG_SCHEMA].lineno),
-                f"{CONFIG_SCHEMA}: {what}",
-                fix,
-                "config-schema",
-            )
-        )
+        problems.append(Problem(where, what, fix, "config-schema"))
     spec = StepSpec(
-        *step_name(found.path),
-        found.path,
+        *step_name(path),
+        path,
         op_parameters=declared,
         declared=place,
         **parts_of(read_interface(report, declared)),
@@ -320,7 +288,7 @@ def with_function(spec: StepSpec, found: PythonFile, report: Report) -> StepSpec
     signature = found.signature
     if signature is None:
         return None
-    _check_signature(report, found.path, signature, spec)
+    _check_signature(report, found.script, signature, spec)
     if spec.report:
         what = "a Python step has no texts and figures that readers could be shown"
         report(("report",), what, "make it a notebook", "no-report")
@@ -328,24 +296,26 @@ def with_function(spec: StepSpec, found: PythonFile, report: Report) -> StepSpec
     return replace(
         spec,
         parameters=signature.parameters,
-        body=Code.of_file(found.path, found.script.source, found.modules),
+        body=Code.of_file(spec.path, found.script.source, found.modules),
         function=Function(signature.line, signature.resources),
     )
 
 
-def _check_signature(report: Report, path: str, signature: Signature, interface: Interface) -> None:
+def _check_signature(
+    report: Report, script: Script, signature: Signature, interface: Interface
+) -> None:
     """Whether what the function takes and the ins of the step are the same.
 
     An in that is no parameter is fine where the function takes the context: it may be read there.
     """
     for name, line in signature.needed.items():
         if name not in interface.ins:
-            what = f"{STEP_FN} takes '{name}' ({Where(path, line=line)}), and there is no such in"
+            what = f"{STEP_FN} takes '{name}' ({script.where(line)}), and there is no such in"
             report(("ins",), what, f"add {name}, or give the parameter a default", "no-in")
     takes = {*signature.needed, *signature.others}
     for name in interface.ins:
         if name not in takes and not (signature.takes_context and name != CONTEXT):
-            place = Where(path, line=signature.line)
+            place = script.where(signature.line)
             what = f"{STEP_FN} ({place}) has no positional parameter '{name}'"
             report(("ins", name), what, _how_to_take(name, signature, interface), "no-in")
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dsml.contract.declared import Keys, Reader
+from dsml.contract.declared import Record
 from dsml.contract.partitions import (
     HOUR,
     LAST_YEAR,
@@ -59,39 +58,38 @@ _FOLDER = re.compile(r"\w(?:[\w.+ -]*[\w+-])?")
 _NO_FOLDER = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?|all|.*\.\.\..*", re.IGNORECASE)
 
 
-def read_partitions(reader: Reader, keys: Keys, value: object) -> Partitions | None:
+def read_partitions(record: Record) -> Partitions | None:
     """The partitions of a pipeline, such as ``{daily: 2024-01-01, timezone: Europe/Berlin}``."""
-    given = reader.mapping(keys, value)
-    if not given:
+    if not record.value:
         return None
-    reader.known(keys, given, (*TIMED, "timezone", "end", STATIC))
-    kinds = [kind for kind in (*TIMED, STATIC) if kind in given]
+    record.known((*TIMED, "timezone", "end", STATIC))
+    kinds = [kind for kind in (*TIMED, STATIC) if kind in record.value]
     if len(kinds) > 1:
         what = f"{' and '.join(kinds)} stand together"
-        reader.report(keys, what, "keep one of them: a step has one kind of partitions", "kinds")
+        record.report((), what, "keep one of them: a step has one kind of partitions", "kinds")
         return None
     if not kinds:
         fix = f"write {', '.join(TIMED)} with the first date (daily: 2024-01-01), or static: [a, b]"
-        reader.report(keys, "says neither when nor what they are", fix, "missing-key")
+        record.report((), "says neither when nor what they are", fix, "missing-key")
         return None
-    return (_read_static if kinds == [STATIC] else _read_timed)(reader, keys, given, kinds[0])
+    if kinds == [STATIC]:
+        return _read_static(record)
+    return _read_timed(record, kinds[0])
 
 
-def _read_static(
-    reader: Reader, keys: Keys, given: Mapping[str, Any], kind: str
-) -> StaticPartitions | None:
-    for name in {"timezone", "end"} & given.keys():
+def _read_static(record: Record) -> StaticPartitions | None:
+    for name in {"timezone", "end"} & record.value.keys():
         what = "means nothing for a list of names"
-        reader.report((*keys, name), what, "take it out", "unknown-key")
-    names, keys = given[kind], (*keys, kind)
+        record.report((name,), what, "take it out", "unknown-key")
+    names, keys = record.value[STATIC], (STATIC,)
     if not isinstance(names, list) or not names:
-        reader.report(keys, f"{names!r} is no list of names", "write static: [a, b]", "wrong-type")
+        record.report(keys, f"{names!r} is no list of names", "write static: [a, b]", "wrong-type")
         return None
     seen: dict[str, str] = {}
     for name in names:
         finding = _name_finding(name, seen)
         if finding:
-            reader.report(keys, *finding)
+            record.report(keys, *finding)
     return StaticPartitions(tuple(seen.values())) if seen else None
 
 
@@ -112,34 +110,32 @@ def _name_finding(name: object, seen: dict[str, str]) -> tuple[str, str, str] | 
     return None
 
 
-def _read_timed(
-    reader: Reader, keys: Keys, given: Mapping[str, Any], kind: str
-) -> TimePartitions | None:
-    zone = reader.text(keys, given, "timezone", "UTC")
+def _read_timed(record: Record, kind: str) -> TimePartitions | None:
+    zone = record.text("timezone", "UTC")
     finding = timezone_finding(zone)
     if finding:
-        reader.report((*keys, "timezone"), *finding, "unknown-timezone")
+        record.report(("timezone",), *finding, "unknown-timezone")
         zone = "UTC"
-    start = _read_date(reader, keys, given, kind)
-    end = _read_date(reader, keys, given, "end")
+    start = _read_date(record, kind)
+    end = _read_date(record, "end")
     if start is None:
         return None
     found = TimePartitions(kind, start, zone, end)
     problems = [_start_finding(found), _clock_finding(found)]
     for finding in filter(None, problems):
-        reader.report((*keys, kind), *finding, "start")
+        record.report((kind,), *finding, "start")
     if any(problems):
         return None
     finding = _end_finding(found)
     if finding:
-        reader.report((*keys, "end"), *finding, "end")
+        record.report(("end",), *finding, "end")
         return None
     return found
 
 
-def _read_date(reader: Reader, keys: Keys, given: Mapping[str, Any], name: str) -> date | None:
+def _read_date(record: Record, name: str) -> date | None:
     """A date, as YAML or as text has it."""
-    value = given.get(name)
+    value = record.value.get(name)
     if value is None and name == "end":
         return None
     if isinstance(value, date) and not isinstance(value, datetime):
@@ -151,7 +147,7 @@ def _read_date(reader: Reader, keys: Keys, given: Mapping[str, Any], name: str) 
             pass
     shown = f"'{value}'" if isinstance(value, date) else repr(value)
     fix = f"write the {'last' if name == 'end' else 'first'} date, such as 2024-01-31"
-    reader.report((*keys, name), f"{shown} is no date", fix, "no-date")
+    record.report((name,), f"{shown} is no date", fix, "no-date")
     return None
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -84,7 +83,8 @@ def _write_register(root: Path, file: Path, paths: Collection[str] | None) -> Re
     if paths is None:
         found = errors(project.problems)
     else:
-        found = blocking(project, project.problems, paths) + _missing(project, paths)
+        found = blocking(project, project.problems, paths)
+        found += [_no_step(project, path) for path in paths if path not in project.paths]
     if found:
         raise ProjectError(found)
     entries = _entries(project, paths)
@@ -97,10 +97,6 @@ def _write_register(root: Path, file: Path, paths: Collection[str] | None) -> Re
     if change and not _write(file, before_reading, project.catalog, entries):
         return _write_register(root, file, paths)
     return change
-
-
-def _missing(project: Project, paths: Collection[str]) -> list[Problem]:
-    return [_no_step(project, path) for path in paths if path not in project.paths]
 
 
 def _no_step(project: Project, path: str) -> Problem:
@@ -170,8 +166,12 @@ def _holds(text: str, wanted: Catalog) -> bool:
 
 
 def _rendered(entry: Entry) -> str:
-    fields: dict[str, Any] = {"path": entry.path, "ins": dict(entry.ins), "outs": dict(entry.outs)}
-    fields["after"] = list(entry.after)
+    fields = {
+        "path": entry.path,
+        "ins": dict(entry.ins),
+        "outs": dict(entry.outs),
+        "after": list(entry.after),
+    }
     shown = {key: value for key, value in fields.items() if value}
     return yaml.safe_dump(
         shown, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**20

@@ -81,7 +81,8 @@ def _node(event: Any, events: Iterator[Any]) -> _Node:
             children.append(_node(inner, events))
             inner = next(events)
         # a block ends where the next token starts, that is after comments that are not its own
-        end = _index(inner.end_mark) if event.flow_style else _last_end(children, event)
+        last = children[-1].end if children else _index(event.end_mark)
+        end = _index(inner.end_mark) if event.flow_style else last
         pairs = list(zip(children[::2], children[1::2], strict=False))
         mapping = isinstance(event, yaml.MappingStartEvent)
         return _Node(
@@ -96,10 +97,6 @@ def _index(mark: Any) -> int:
     """The position of a mark in characters; PyYAML's types have it that a mark may be missing."""
     index: int = mark.index
     return index
-
-
-def _last_end(children: list[_Node], event: Any) -> int:
-    return children[-1].end if children else _index(event.end_mark)
 
 
 def _edits(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from dsml.contract.catalog import CATALOG_FILE, Pipeline, unknown
-from dsml.contract.cells import Json
 from dsml.contract.executors import executors_for
 from dsml.contract.graph import order
+from dsml.contract.literals import Json
 from dsml.contract.parameters import value_problem
 from dsml.contract.partitions import join_key
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
@@ -151,20 +151,15 @@ def resolve_request(
     if pipeline in catalog.pipelines:
         partition = resolve_partition(of_pipeline, partition, COMMAND, problems)
         _check_executor(of_pipeline, executor, problems)
-    inside = of_pipeline.select
     tokens = [token for text in selection for token in split(text)]
     steps = _steps(project, of_pipeline, tokens, problems)
     if problems:
         raise ProjectError(problems)
-    problems += [
-        Problem(
-            COMMAND, f"--set {name}: the step is not part of this run", "select it", "not-selected"
-        )
-        for name in values
-        if name not in steps and not _others(inside, tokens)
-    ]
-    if not steps and not _others(inside, tokens) and not values:
-        where = Where(CATALOG_FILE) if not tokens else COMMAND
+    other = tuple(token for token in tokens or of_pipeline.select if not is_plain(token))
+    if not other:
+        problems += _left_out(values, steps)
+    if not (other or steps or values):
+        where = COMMAND if tokens else Where(CATALOG_FILE)
         fix = _how_to_select(project, of_pipeline, tokens)
         problems.append(Problem(where, "no step is selected", fix, "nothing-selected"))
     if problems:
@@ -174,11 +169,19 @@ def resolve_request(
         experiment,
         tuple(name for name in order(project.registered) if name in steps),
         values,
-        _others(inside, tokens),
+        other,
         workers,
         partition,
         executor,
     )
+
+
+def _left_out(values: Iterable[str], steps: Collection[str]) -> Iterator[Problem]:
+    """The steps for which values are set and which are not run."""
+    for name in values:
+        if name not in steps:
+            what = f"--set {name}: the step is not part of this run"
+            yield Problem(COMMAND, what, "select it", "not-selected")
 
 
 def missing_secrets(
@@ -251,10 +254,6 @@ def _how_to_select(project: Project, pipeline: Pipeline, tokens: Sequence[str]) 
     return f"add '{outside[0]}' to pipelines.{pipeline.name}.select in {CATALOG_FILE}"
 
 
-def _others(inside: Sequence[str], tokens: Sequence[str]) -> tuple[str, ...]:
-    return tuple(token for token in tokens or inside if not is_plain(token))
-
-
 def _steps(
     project: Project, pipeline: Pipeline, tokens: Sequence[str], problems: list[Problem]
 ) -> frozenset[str]:
@@ -277,27 +276,20 @@ def _values(
     values: dict[str, dict[str, Json]] = {}
     for setting in settings:
         try:
-            step, name, value = _parse_setting(project, setting)
-        except ProjectError as error:
-            problems += error.problems
+            step, name, value = _read_setting(project, setting)
+        except _Refused as refused:
+            what, fix, kind = refused.args
+            shown = _shown(project, setting)
+            problems.append(Problem(COMMAND, f"--set {shown}: {what}", fix, kind))
             continue
         of_step = values.setdefault(step, {})
-        kind = project.registered[step].settings[name]
-        of_step[name] = kind.overlay(of_step.get(name), value)
+        parameter = project.registered[step].settings[name]
+        of_step[name] = parameter.overlay(of_step.get(name), value)
     return values
 
 
 class _Refused(Exception):
     """A setting that cannot be made: what is wrong, how to mend it, and its kind."""
-
-
-def _parse_setting(project: Project, setting: str) -> tuple[str, str, Json]:
-    try:
-        return _read_setting(project, setting)
-    except _Refused as refused:
-        what, fix, name = refused.args
-        problem = Problem(COMMAND, f"--set {_shown(project, setting)}: {what}", fix, name)
-        raise ProjectError([problem]) from None
 
 
 def _shown(project: Project, setting: str) -> str:

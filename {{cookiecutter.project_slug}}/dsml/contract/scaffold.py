@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dsml.contract.cells import OP_PARAMETERS, PARAMETERS
+from dsml.contract.names import STAGES_FOLDER
 from dsml.contract.percent import ScriptCell
-from dsml.contract.project import STAGES_FOLDER
 
 STARTER = "main"
 CONTEXT = "from dsml import get_context\n\ncontext = get_context(op_parameters)"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 from dsml.contract.problem import Problem, ProjectError
 
 if TYPE_CHECKING:
-    from dsml.contract.cells import Json
+    from dsml.contract.literals import Json
     from dsml.contract.spec import StepSpec
 
 Secret: TypeAlias = Annotated[str, "the name of a variable of the environment"]

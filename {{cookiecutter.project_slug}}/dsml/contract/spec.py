@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Protocol
 
-from dsml.contract.cells import (
-    OP_PARAMETERS,
-    Assignment,
-    Cell,
-    Json,
-    Literal,
-    Notebook,
-    NotLiteral,
-    assignments,
-)
+from dsml.contract.cells import OP_PARAMETERS, Cell, Notebook
 from dsml.contract.config_schema import read_config_schema
 from dsml.contract.declared import Keys, Report
 from dsml.contract.fanout import lists_of
 from dsml.contract.fingerprint import Code
 from dsml.contract.interface import Interface, check_map, parts_of, read_interface
+from dsml.contract.literals import Assignment, Json, Literal, NotLiteral, assignments
 from dsml.contract.modules import Modules
+from dsml.contract.names import step_of
 from dsml.contract.parameters import Parameter, read_parameters, syntax_problem
-from dsml.contract.problem import Problem, Where, suggest
+from dsml.contract.problem import Problem, Severity, Where, suggest
 from dsml.contract.types import ParameterType
 
 CONFIG_SCHEMA = "config_schema"
@@ -50,25 +43,12 @@ KEYS: Mapping[str, str] = {
 _CONTEXT_CALL = re.compile(r"\bget_context\s*\(")
 _ASSIGNS_OP_PARAMETERS = re.compile(r"^op_parameters\b[^=\n]*=", re.MULTILINE)
 
-
-class Place(Protocol):
-    """Where a step declares its interface."""
-
-    def where(self, *keys: str) -> Where:
-        """The line on which ``keys`` is declared."""
+Place = Callable[..., Where]  # tells the line on which some keys are declared
 
 
-@dataclass(frozen=True)
-class InCode:
-    """An ``op_parameters`` in a cell of a notebook, or in a Python file."""
-
-    path: str
-    cell: Cell
-    literal: Literal
-
-    def where(self, *keys: str) -> Where:
-        """The line on which ``keys`` is declared."""
-        return self.cell.where(self.path, self.literal.line_of(*keys))
+def place_in(cell: Cell, literal: Literal) -> Place:
+    """Where each key of an ``op_parameters`` stands, in a notebook or in a Python file."""
+    return lambda *keys: cell.where(literal.line_of(*keys))
 
 
 @dataclass(frozen=True)
@@ -118,12 +98,18 @@ class StepSpec(Interface):
     @property
     def upstream(self) -> set[str]:
         """The steps that this one waits for, by data or by order."""
-        return {source.rpartition(".")[0] for source in self.sources} | set(self.after)
+        return {*map(step_of, self.sources), *self.after}
+
+    @property
+    def reads(self) -> list[tuple[Keys, str]]:
+        """The artefacts that it reads, or that list what it is run for, each with its keys."""
+        ins = ((("ins", name), path) for name, path in self.ins.items())
+        return [*ins, *((("map", name), path) for name, path in lists_of(self.map))]
 
     @property
     def sources(self) -> list[str]:
         """The artefacts that it reads, or that list what it is run for; each once."""
-        return list(dict.fromkeys([*self.ins.values(), *(path for _, path in lists_of(self.map))]))
+        return list(dict.fromkeys(path for _, path in self.reads))
 
     @property
     def settings(self) -> dict[str, ParameterType]:
@@ -153,7 +139,18 @@ class StepSpec(Interface):
 
     def where(self, *keys: str) -> Where:
         """The line on which ``keys`` of its interface is declared."""
-        return Where(self.path) if self.declared is None else self.declared.where(*keys)
+        return Where(self.path) if self.declared is None else self.declared(*keys)
+
+    def problem(
+        self, keys: Keys, what: str, fix: str, name: str, severity: Severity = "error"
+    ) -> Problem:
+        """A finding about what ``keys`` of its interface declare."""
+        return Problem(self.where(*keys), f"{'.'.join(keys)}: {what}", fix, name, severity)
+
+
+def files_of(steps: Iterable[StepSpec]) -> dict[str, str]:
+    """Catalog path → file name of all that some steps publish."""
+    return {path: step.outs[out] for step in steps for path, out in step.artefacts.items()}
 
 
 def step_name(path: str) -> tuple[str, str]:
@@ -182,22 +179,23 @@ def _read_spec(
     notebook: Notebook, problems: list[Problem], modules: Modules | None
 ) -> StepSpec | None:
     parameters = read_parameters(notebook, problems)
-    found = _find_declaration(notebook, problems)
-    if found is None:
+    cell = _declaring_cell(notebook, problems)
+    literal = None if cell is None else read_declaration(cell, problems)
+    if cell is None or literal is None:
         return None
-    cell, literal = found
     declared = literal.value if isinstance(literal.value, dict) else {}
-    place = InCode(notebook.path, cell, literal)
+    place = place_in(cell, literal)
     report = report_to(problems, place)
-    check_keys(report, declared, KEYS)
+    check_keys(report, declared)
     interface = read_interface(report, declared)
     if (interface.ins or interface.outs) and not any(
         _CONTEXT_CALL.search(other.source) for other in notebook.code
     ):
         what = "no cell calls get_context(op_parameters), so the step has no ins and outs"
         fix = "add a cell: context = get_context(op_parameters)"
-        problems.append(Problem(cell.where(notebook.path), what, fix, "no-context"))
-    _add_schema(cell, literal, notebook.path, parameters, problems)
+        problems.append(Problem(cell.where(), what, fix, "no-context"))
+    if CONFIG_SCHEMA in literal.apart:
+        _add_schema(literal.apart[CONFIG_SCHEMA], cell, parameters, problems)
     check_map(report, interface.map, parameters)
     if not literal.whole:
         return None
@@ -212,49 +210,37 @@ def _read_spec(
     )
 
 
-def report_to(problems: list[Problem], place: Place, above: Keys = ()) -> Report:
-    """What appends a finding to ``problems``, with the line on which its keys stand.
-
-    ``above`` are the keys that lead to the whole of what is declared.
-    """
+def report_to(problems: list[Problem], place: Place) -> Report:
+    """What appends a finding to ``problems``, with the line on which its keys stand."""
 
     def report(keys: Keys, what: str, fix: str, name: str) -> None:
-        subject = ".".join((*above, *keys))
-        problems.append(Problem(place.where(*keys), f"{subject}: {what}", fix, name))
+        problems.append(Problem(place(*keys), f"{'.'.join(keys)}: {what}", fix, name))
 
     return report
 
 
-def check_keys(report: Report, declared: Iterable[str], known: Iterable[str]) -> None:
-    """Report every key of an ``op_parameters`` that is not among the ``known``."""
+def check_keys(report: Report, declared: Iterable[str]) -> None:
+    """Report every key of an ``op_parameters`` that it doesn't have."""
     for key in declared:
-        if key not in known:
+        if key not in KEYS:
             what = "op_parameters has no such key"
-            report((key,), what, suggest(key, known), "unknown-key")
+            report((key,), what, suggest(key, KEYS), "unknown-key")
 
 
 def _add_schema(
-    cell: Cell,
-    literal: Literal,
-    path: str,
-    parameters: dict[str, Parameter],
-    problems: list[Problem],
+    schema: ast.expr, cell: Cell, parameters: dict[str, Parameter], problems: list[Problem]
 ) -> None:
     """Add the parameters of ``config_schema`` to those of the parameters cell."""
-    if CONFIG_SCHEMA not in literal.apart:
-        return
-    declared = read_config_schema(literal.apart[CONFIG_SCHEMA], path, cell, problems)
+    declared = read_config_schema(schema, cell, problems)
     for name, parameter in declared.items():
         if name in parameters:
             what = f"config_schema.{name}: the parameters cell declares '{name}' too"
-            where = cell.where(path, parameter.line)
-            problems.append(
-                Problem(where, what, "declare it in one of the two places", "duplicate")
-            )
+            fix = "declare it in one of the two places"
+            problems.append(Problem(cell.where(parameter.line), what, fix, "duplicate"))
     parameters.update(declared)
 
 
-def _find_declaration(notebook: Notebook, problems: list[Problem]) -> tuple[Cell, Literal] | None:
+def _declaring_cell(notebook: Notebook, problems: list[Problem]) -> Cell | None:
     cells = notebook.tagged(OP_PARAMETERS)
     if not cells:
         problems.append(_untagged(notebook))
@@ -262,35 +248,29 @@ def _find_declaration(notebook: Notebook, problems: list[Problem]) -> tuple[Cell
     for extra in cells[1:]:
         what = f"a second cell is tagged 'op_parameters'; the first is cell {cells[0].number}"
         fix = "keep one of the two"
-        problems.append(Problem(extra.where(notebook.path), what, fix, "two-op-parameters"))
-    return read_declaration(notebook.path, cells[0], problems)
+        problems.append(Problem(extra.where(), what, fix, "two-op-parameters"))
+    return cells[0]
 
 
 def _untagged(notebook: Notebook) -> Problem:
     for cell in notebook.code:
         if _ASSIGNS_OP_PARAMETERS.search(cell.source):
-            return Problem(
-                cell.where(notebook.path),
-                "the cell assigns op_parameters, but is not tagged 'op_parameters'",
-                "add the tag (in JupyterLab: property inspector, cell tags)",
-                "untagged",
-            )
-    return Problem(
-        Where(notebook.path),
-        "no cell is tagged 'op_parameters'",
-        "add a cell with op_parameters = {...} and tag it (in JupyterLab: property inspector)",
-        "no-op-parameters",
-    )
+            what = "the cell assigns op_parameters, but is not tagged 'op_parameters'"
+            fix = "add the tag (in JupyterLab: property inspector, cell tags)"
+            return Problem(cell.where(), what, fix, "untagged")
+    what = "no cell is tagged 'op_parameters'"
+    fix = "add a cell with op_parameters = {...} and tag it (in JupyterLab: property inspector)"
+    return Problem(Where(notebook.path), what, fix, "no-op-parameters")
 
 
-def read_declaration(path: str, cell: Cell, problems: list[Problem]) -> tuple[Cell, Literal] | None:
-    """The ``op_parameters`` that a cell assigns, with the cell itself; None where it can't be read.
+def read_declaration(cell: Cell, problems: list[Problem]) -> Literal | None:
+    """The ``op_parameters`` that a cell assigns, a dict; None where it can't be read.
 
     What is wrong with it is appended to ``problems``.
     """
 
     def problem(line: int | None, what: str, fix: str, name: str) -> None:
-        problems.append(Problem(cell.where(path, line), what, fix, name))
+        problems.append(Problem(cell.where(line), what, fix, name))
 
     try:
         declared = [
@@ -299,7 +279,7 @@ def read_declaration(path: str, cell: Cell, problems: list[Problem]) -> tuple[Ce
             if _is_declaration(item)
         ]
     except SyntaxError as error:
-        problems.append(syntax_problem(path, cell, error))
+        problems.append(syntax_problem(cell, error))
         return None
     if not declared:
         fix = "assign one literal dict: op_parameters = {...}"
@@ -314,12 +294,12 @@ def read_declaration(path: str, cell: Cell, problems: list[Problem]) -> tuple[Ce
         for part in (first, *first.others):
             key = ".".join(part.keys[1:]) or OP_PARAMETERS
             problem(part.line, f"{key}: {part.what}", part.fix or fix, "no-literal")
-        return (cell, first.partial) if isinstance(first.partial.value, dict) else None
+        return first.partial if isinstance(first.partial.value, dict) else None
     if not isinstance(first.literal.value, dict):
         what = f"op_parameters is no dict but {first.literal.value!r}"
         problem(first.literal.line, what, "assign one literal dict", "no-dict")
         return None
-    return cell, first.literal
+    return first.literal
 
 
 def _is_declaration(item: Assignment | NotLiteral) -> bool:

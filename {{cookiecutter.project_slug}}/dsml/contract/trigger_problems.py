@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from dsml.contract.catalog import Catalog, Pipeline
+from dsml.contract.declared import Keys
 from dsml.contract.problem import Problem, suggest
 from dsml.contract.selection import possible_steps_of, registered
 from dsml.contract.spec import StepSpec
@@ -22,15 +23,18 @@ def trigger_problems(
     for pipeline in catalog.pipelines.values():
         for key, trigger in (("schedule", pipeline.schedule), ("sensor", pipeline.sensor)):
             if trigger is not None and trigger.experiment not in ("", EACH, *catalog.experiments):
-                known = suggest(trigger.experiment, catalog.experiments)
+                keys = ("pipelines", pipeline.name, key, "experiment")
                 what = f"there is no experiment '{trigger.experiment}'"
-                yield _problem(
-                    catalog, pipeline, (key, "experiment"), (what, known, "unknown-experiment")
-                )
+                fix = suggest(trigger.experiment, catalog.experiments)
+                yield catalog.problem(keys, what, fix, "unknown-experiment")
         if pipeline.sensor is not None and pipeline.sensor.parameter:
             found = _parameter_finding(pipeline, pipeline.sensor, steps, unread)
             if found is not None:
-                yield _problem(catalog, pipeline, ("sensor", "parameter"), found)
+                yield catalog.problem(_sensor(pipeline, "parameter"), *found)
+
+
+def _sensor(pipeline: Pipeline, key: str) -> Keys:
+    return ("pipelines", pipeline.name, "sensor", key)
 
 
 def _parameter_finding(
@@ -62,7 +66,7 @@ def _sensing(
 ) -> Iterator[tuple[Pipeline, StepSpec]]:
     """The pipelines with a sensor, each with the step that is given the file."""
     for pipeline in catalog.pipelines.values():
-        name = pipeline.sensor.parameter.rpartition(".")[0] if pipeline.sensor is not None else ""
+        name = "" if pipeline.sensor is None else pipeline.sensor.parameter.rpartition(".")[0]
         if name in steps:
             yield pipeline, steps[name]
 
@@ -71,8 +75,8 @@ def draft_problems(catalog: Catalog, steps: Mapping[str, StepSpec]) -> Iterator[
     """Sensors that give a file to a step that no pipeline runs."""
     for pipeline, step in _sensing(catalog, steps):
         if step.name not in registered(catalog, steps):
-            found = (f"'{step.name}' is a draft", f"run: dsml register {step.path}", "draft-needed")
-            yield _problem(catalog, pipeline, ("sensor", "parameter"), found)
+            what, fix = f"'{step.name}' is a draft", f"run: dsml register {step.path}"
+            yield catalog.problem(_sensor(pipeline, "parameter"), what, fix, "draft-needed")
 
 
 def cache_problems(catalog: Catalog, steps: Mapping[str, StepSpec]) -> Iterator[Problem]:
@@ -84,8 +88,8 @@ def cache_problems(catalog: Catalog, steps: Mapping[str, StepSpec]) -> Iterator[
         if step.is_cached and pipeline.sensor is not None and not pipeline.sensor.local:
             what = f"'{step.name}' is left out where its parameters are unchanged, as an address is"
             fix = f"let it run each time: cache: False, in {step.path}"
-            found = (what, fix, "cached-file")
-            yield _problem(catalog, pipeline, ("sensor", "parameter"), found, warning=True)
+            keys = _sensor(pipeline, "parameter")
+            yield catalog.problem(keys, what, fix, "cached-file", "warning")
 
 
 def place_problems(root: Path, catalog: Catalog) -> Iterator[Problem]:
@@ -101,11 +105,11 @@ def place_problems(root: Path, catalog: Catalog) -> Iterator[Problem]:
         if absolute:
             what = f"'{pattern}' is a place of this machine: another one may not have it"
             fix = "write a path from here, or an address such as s3://bucket/incoming/*.csv"
-            found = (what, fix, "absolute-path")
-            yield _problem(catalog, pipeline, ("sensor", "watch"), found, warning=True)
+            keys = _sensor(pipeline, "watch")
+            yield catalog.problem(keys, what, fix, "absolute-path", "warning")
         finding = _folder_finding(root, pattern, keep=not absolute)
         if finding is not None:
-            yield _problem(catalog, pipeline, ("sensor", "watch"), (*finding, "no-folder"))
+            yield catalog.problem(_sensor(pipeline, "watch"), *finding, "no-folder")
 
 
 def _folder_finding(root: Path, pattern: str, *, keep: bool) -> tuple[str, str] | None:
@@ -129,22 +133,3 @@ def fixed_folder(pattern: str) -> PurePosixPath:
             break
         fixed.append(part)
     return PurePosixPath(*fixed)
-
-
-def _problem(
-    catalog: Catalog,
-    pipeline: Pipeline,
-    keys: tuple[str, str],
-    found: Finding,
-    *,
-    warning: bool = False,
-) -> Problem:
-    path = ("pipelines", pipeline.name, *keys)
-    what, fix, name = found
-    return Problem(
-        catalog.where(*path),
-        f"{'.'.join(path)}: {what}",
-        fix,
-        name,
-        "warning" if warning else "error",
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dsml.contract.cron import FORM, cron_finding
-from dsml.contract.declared import Keys, Reader, key, keys_of
+from dsml.contract.declared import Record, key, keys_of
 from dsml.contract.storage import credentials_finding
 from dsml.contract.timezones import timezone_finding
 
@@ -39,43 +39,41 @@ class Sensor:
         return None if "://" in self.watch else self.watch
 
 
-def read_schedule(reader: Reader, keys: Keys, value: object) -> Schedule | None:
+def read_schedule(record: Record) -> Schedule | None:
     """The schedule of a pipeline, None where there is none."""
-    given = reader.mapping(keys, value)
-    if not given:
+    if not record.value:
         return None
-    reader.known(keys, given, keys_of(Schedule))
+    record.known(keys_of(Schedule))
     schedule = Schedule(
-        reader.text(keys, given, "cron"),
-        reader.text(keys, given, "timezone", "UTC"),
-        reader.text(keys, given, "experiment"),
+        record.text("cron"),
+        record.text("timezone", "UTC"),
+        record.text("experiment"),
     )
-    if "cron" not in given:
-        reader.report((*keys, "cron"), "is missing", FORM, "missing-key")
-    elif isinstance(given["cron"], str) and (finding := cron_finding(schedule.cron)):
-        reader.report((*keys, "cron"), *finding, "no-cron")
+    if "cron" not in record.value:
+        record.report(("cron",), "is missing", FORM, "missing-key")
+    elif isinstance(record.value["cron"], str) and (finding := cron_finding(schedule.cron)):
+        record.report(("cron",), *finding, "no-cron")
     if finding := timezone_finding(schedule.timezone):
-        reader.report((*keys, "timezone"), *finding, "unknown-timezone")
+        record.report(("timezone",), *finding, "unknown-timezone")
     return schedule
 
 
-def read_sensor(reader: Reader, keys: Keys, value: object) -> Sensor | None:
+def read_sensor(record: Record) -> Sensor | None:
     """The sensor of a pipeline, None where there is none."""
-    given = reader.mapping(keys, value)
-    if not given:
+    if not record.value:
         return None
-    reader.known(keys, given, keys_of(Sensor))
+    record.known(keys_of(Sensor))
     sensor = Sensor(
-        reader.text(keys, given, "watch"),
-        reader.text(keys, given, "parameter"),
-        reader.text(keys, given, "experiment"),
-        reader.whole(keys, given, "interval", 30, what="number of seconds", least=1) or 30,
+        record.text("watch"),
+        record.text("parameter"),
+        record.text("experiment"),
+        record.whole("interval", 30, what="number of seconds", least=1),
     )
     for name, example in (("watch", "data/incoming/*.csv"), ("parameter", "load.digits.source")):
-        if name not in given:
-            reader.report((*keys, name), "is missing", f"write {name}: {example}", "missing-key")
-    if isinstance(given.get("watch"), str) and (finding := _pattern_finding(sensor)):
-        reader.report((*keys, "watch"), *finding, "no-pattern")
+        if name not in record.value:
+            record.report((name,), "is missing", f"write {name}: {example}", "missing-key")
+    if isinstance(record.value.get("watch"), str) and (finding := _pattern_finding(sensor)):
+        record.report(("watch",), *finding, "no-pattern")
     return sensor
 
 
@@ -86,11 +84,9 @@ def _pattern_finding(sensor: Sensor) -> tuple[str, str] | None:
         return f"{pattern!r} holds backslashes", "write a path with forward slashes"
     # a `?` is a part of a pattern
     if (finding := credentials_finding(pattern.partition("?")[0])) is not None:
-        return finding[0], finding[1]
+        return finding[:2]
     path = pattern if local is None else local
     if not path.strip() or path.endswith(("/", "/.", "/..")) or path in (".", ".."):
-        return (
-            f"{pattern!r} names no files",
-            "write a pattern of files, such as data/incoming/*.csv",
-        )
+        fix = "write a pattern of files, such as data/incoming/*.csv"
+        return f"{pattern!r} names no files", fix
     return None

@@ -6,12 +6,14 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import partial
 
-from dsml.contract.cells import Json, NotLiteral, parse, read_literal
+from dsml.contract.literals import Json, NotLiteral, read_literal
 from dsml.contract.problem import suggest
 from dsml.contract.secret import FIX as SECRET_FIX
 from dsml.contract.secret import NAME as SECRET
 from dsml.contract.secret import is_variable
+from dsml.contract.source import parse
 
 _SCALARS: dict[str, type | tuple[type, ...]] = {
     "int": int,
@@ -22,14 +24,9 @@ _SCALARS: dict[str, type | tuple[type, ...]] = {
     "dict": dict,
 }
 _ALIASES = {
-    "List": "list",
-    "Dict": "dict",
-    "Sequence": "list",
-    "Mapping": "dict",
-    "tuple": "list",
-    "Tuple": "list",
+    **dict.fromkeys(("List", "Sequence", "tuple", "Tuple"), "list"),
+    **dict.fromkeys(("Dict", "Mapping"), "dict"),
 }
-
 
 # Modules that a type may be written with.
 _MODULES = ("typing", "t", "collections", "abc", "datetime", "dt")
@@ -131,14 +128,6 @@ class ParameterType:
 ANY = ParameterType("any")
 
 
-def _is_date(text: str) -> bool:
-    return _is_read(date.fromisoformat, text)
-
-
-def _is_datetime(text: str) -> bool:
-    return _is_read(datetime.fromisoformat, text)
-
-
 def _is_read(read: Callable[[str], object], text: str) -> bool:
     try:
         read(text)
@@ -150,8 +139,8 @@ def _is_read(read: Callable[[str], object], text: str) -> bool:
 # Texts of a form of their own. Dates are in ISO 8601: JSON has none, and a run's configuration
 # is JSON.
 _TEXTS: dict[str, Callable[[str], bool]] = {
-    "date": _is_date,
-    "datetime": _is_datetime,
+    "date": partial(_is_read, date.fromisoformat),
+    "datetime": partial(_is_read, datetime.fromisoformat),
     SECRET: is_variable,
 }
 
@@ -194,7 +183,7 @@ def read_type(node: ast.expr) -> ParameterType:
         return _optional(_union([node.left, node.right]))
     if isinstance(node, ast.Subscript):
         return _subscript(node)
-    name = last_name(node)
+    name = _type_name(node)
     name = _ALIASES.get(name, name)
     if name in _SCALARS or name in _TEXTS:
         return ParameterType(name)
@@ -204,7 +193,7 @@ def read_type(node: ast.expr) -> ParameterType:
 
 
 def _subscript(node: ast.Subscript) -> ParameterType:
-    name = last_name(node.value)
+    name = _type_name(node.value)
     name = _ALIASES.get(name, name)
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if name == "Optional":
@@ -257,8 +246,8 @@ def _optional(members: Sequence[ast.expr]) -> ParameterType:
     return replace(kind, optional=optional)
 
 
-def last_name(node: ast.expr) -> str:
-    """The name that a plain or dotted name ends with, empty for anything else."""
+def _type_name(node: ast.expr) -> str:
+    """The name of a type, empty where it is written with a module that is none of the known."""
     if isinstance(node, ast.Attribute):
-        return node.attr if last_name(node.value) in _MODULES else ""
+        return node.attr if _type_name(node.value) in _MODULES else ""
     return node.id if isinstance(node, ast.Name) else ""

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from dsml.contract.cells import Notebook, parse, without_magics
+from dsml.contract.cells import Notebook
+from dsml.contract.source import last_name, parse, without_magics
 from dsml.contract.spec import StepSpec
 
 _GET_CONTEXT = "get_context"
@@ -30,20 +31,15 @@ _PLAIN_USE = r"""\.(?:
 
 @dataclass
 class Usage:
-    """The names that are used, by side; ``unclear`` names the sides of which more may be."""
+    """The sides and names that are used; ``unclear`` names the sides of which more may be."""
 
-    ins: set[str] = field(default_factory=set)
-    outs: set[str] = field(default_factory=set)
+    used: set[tuple[str, str]] = field(default_factory=set)
     unclear: set[str] = field(default_factory=set)
 
     def leaves(self, side: str, declared: Mapping[str, str]) -> list[str]:
         """The declared names that are not used for certain."""
-        used = self.ins if side == "ins" else self.outs
-        return [] if side in self.unclear else [name for name in declared if name not in used]
-
-    def add(self, side: str, name: str) -> None:
-        """Take note of a use."""
-        (self.ins if side == "ins" else self.outs).add(name)
+        unused = [name for name in declared if (side, name) not in self.used]
+        return [] if side in self.unclear else unused
 
 
 def unused(notebook: Notebook, text: str, spec: StepSpec) -> tuple[list[str], list[str]]:
@@ -69,7 +65,7 @@ def _plain_usage(text: str) -> Usage:
             if "#" in before or before[-1:].isidentifier() or before.endswith("."):
                 continue
             side = found["side"] or _SIDE_OF[found["method"]]
-            usage.add(side, found["called"] or found["attribute"] or found["item"])
+            usage.used.add((side, found["called"] or found["attribute"] or found["item"]))
     return usage
 
 
@@ -132,7 +128,7 @@ class _Reading:
         """What an expression stands for: ``context``, ``ins``, ``outs``, or nothing of these."""
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             return self._names.get(node.id, "")
-        if isinstance(node, ast.Call) and _last_name(node.func) == _GET_CONTEXT:
+        if isinstance(node, ast.Call) and last_name(node.func) == _GET_CONTEXT:
             return "context"
         if isinstance(node, ast.Attribute) and node.attr in _BOTH:
             return node.attr if self._held(node.value) == "context" else ""
@@ -148,7 +144,7 @@ class _Reading:
 
     def _take_side(self, side: str, node: ast.AST, parent: ast.AST) -> None:
         if isinstance(parent, ast.Attribute) and parent.attr not in _DICT_METHODS:
-            self._usage.add(side, parent.attr)
+            self._usage.used.add((side, parent.attr))
         elif isinstance(parent, ast.Attribute):
             called = parent.attr == "get"
             name = _first_argument(self._parents[parent], parent) if called else None
@@ -160,7 +156,7 @@ class _Reading:
 
     def _take_name(self, side: str, name: ast.expr | None) -> None:
         if isinstance(name, ast.Constant) and isinstance(name.value, str):
-            self._usage.add(side, name.value)
+            self._usage.used.add((side, name.value))
         else:
             self._usage.unclear.add(side)
 
@@ -169,7 +165,7 @@ class _Reading:
         targets = list(_targets(parent, node))
         if targets and all(isinstance(target, ast.Name) for target in targets):
             self._names.update((t.id, held) for t in targets if isinstance(t, ast.Name))
-        elif isinstance(parent, ast.Call) and _last_name(parent.func) in _SHOWN_BY:
+        elif isinstance(parent, ast.Call) and last_name(parent.func) in _SHOWN_BY:
             pass
         elif not isinstance(parent, ast.Expr | ast.FormattedValue):
             self._usage.unclear.update(_BOTH if held == "context" else (held,))
@@ -195,9 +191,3 @@ def _first_argument(call: ast.AST, func: ast.AST) -> ast.expr | None:
         return None
     named = [keyword.value for keyword in call.keywords if keyword.arg == "name"]
     return next(iter([*call.args, *named]), None)
-
-
-def _last_name(node: ast.expr) -> str:
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""

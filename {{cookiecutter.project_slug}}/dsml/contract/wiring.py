@@ -7,21 +7,28 @@ the same pipeline; ``outs`` may be a list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from dsml.contract.cells import Json, is_json
-from dsml.contract.declared import Keys, Reader, Report
+from dsml.contract.declared import Keys, Record, Report
 from dsml.contract.interface import Interface, parts_of, read_interface
-from dsml.contract.names import IDENTIFIER, is_identifier, to_identifier
+from dsml.contract.literals import Json, is_json
+from dsml.contract.names import (
+    IDENTIFIER,
+    STAGES_FOLDER,
+    STEP_DEPTH,
+    is_identifier,
+    to_identifier,
+)
 from dsml.contract.needs import NEEDS_SCHEMA
 from dsml.contract.pair import is_text_notebook
 from dsml.contract.parameters import NO_JSON, Parameter, value_problem
 from dsml.contract.percent import SUFFIX
 from dsml.contract.policies import RETRIES_SCHEMA, TIMEOUT_SCHEMA
-from dsml.contract.problem import Problem, Where, suggest
+from dsml.contract.problem import Problem, suggest
 from dsml.contract.python_step import (
     PARAMETER_FIX,
     STEP_FN,
@@ -29,15 +36,13 @@ from dsml.contract.python_step import (
     PythonFiles,
     with_function,
 )
-from dsml.contract.spec import StepSpec, report_to
+from dsml.contract.spec import KEYS, StepSpec
 
 if TYPE_CHECKING:
     from dsml.contract.catalog import Catalog
 
 DEFAULT_SUFFIX = ".joblib"  # of an out whose file isn't named: it holds any object
 
-_STAGES = "stages"
-_DEPTH = 3  # stages/<stage>/<name>.py
 _OF_FILE = ("run", "config")  # the keys that an op_parameters doesn't have
 
 
@@ -57,52 +62,40 @@ class WiredStep:
 # --- the catalog's side
 
 
-def read_wired_steps(reader: Reader, keys: Keys, value: object) -> dict[str, WiredStep]:
-    """The steps of a pipeline by name; ``keys`` lead to them."""
+def read_wired_steps(pipeline: Record) -> dict[str, WiredStep]:
+    """The steps that a pipeline wires, by name."""
+    steps = pipeline.record("steps")
     found: dict[str, WiredStep] = {}
-    for name, item in reader.mapping(keys, value).items():
+    for name in steps.value:
         if is_identifier(name):
-            found[name] = _wired_step(reader, (*keys, name), item)
+            found[name] = _wired_step(pipeline.name, steps.record(name))
         else:
             fix = f"name it '{to_identifier(name)}'"
-            reader.report((*keys, name), "the name is no identifier", fix, "no-identifier")
+            steps.report((name,), "the name is no identifier", fix, "no-identifier")
     return found
 
 
-@dataclass(frozen=True)
-class _Below:
-    """Reports what lies below some keys."""
-
-    report: Report
-    above: Keys
-
-    def __call__(self, keys: Keys, what: str, fix: str, name: str) -> None:
-        self.report((*self.above, *keys), what, fix, name)
-
-
-def _wired_step(reader: Reader, keys: Keys, value: object) -> WiredStep:
-    given = _given(reader, keys, value)
-    reader.known(keys, given, _KEYS)
-    if "run" not in given:
-        fix = f"name the file: run: {_STAGES}/<stage>/<name>{SUFFIX}"
-        reader.report(keys, "run is missing", fix, "missing-key")
-
-    report = _Below(reader.report, keys)
-    declared = _in_full(report, keys[1], given)
+def _wired_step(pipeline: str, record: Record) -> WiredStep:
+    given = Record(record.report, (), _given(record))
+    given.known(_SCHEMAS)
+    if "run" not in given.value:
+        fix = f"name the file: run: {STAGES_FOLDER}/<stage>/<name>{SUFFIX}"
+        record.report((), "run is missing", fix, "missing-key")
+    declared = _in_full(record.report, pipeline, given.value)
     return WiredStep(
-        reader.text(keys, given, "run"),
-        read_interface(report, declared),
-        reader.mapping((*keys, "config"), given.get("config")),
+        given.text("run"),
+        read_interface(record.report, declared),
+        given.record("config").value,
         declared,
     )
 
 
-def _given(reader: Reader, keys: Keys, value: object) -> dict[str, Json]:
+def _given(record: Record) -> dict[str, Json]:
     """What stands there; a key without a value is as good as none."""
     given: dict[str, Json] = {}
-    for name, item in reader.mapping(keys, value).items():
+    for name, item in record.value.items():
         if not is_json(item):
-            reader.report((*keys, name), f"{item!r} {NO_JSON[0]}", NO_JSON[1], "wrong-type")
+            record.report((name,), f"{item!r} {NO_JSON[0]}", NO_JSON[1], "wrong-type")
         elif item is not None:
             given[name] = item
     return given
@@ -153,18 +146,6 @@ def _files(report: Report, outs: Iterable[Json]) -> dict[str, Json]:
 # --- the file's side
 
 
-@dataclass(frozen=True)
-class InCatalog:
-    """A step that is declared in the catalog, below ``keys``."""
-
-    line_of: Callable[..., Where]
-    keys: Keys
-
-    def where(self, *keys: str) -> Where:
-        """The line on which ``keys`` is declared."""
-        return self.line_of(*self.keys, *keys)
-
-
 def outlines(catalog: Catalog) -> dict[str, StepSpec]:
     """The wired steps by name, as far as they are known without their files."""
     found: dict[str, StepSpec] = {}
@@ -175,7 +156,7 @@ def outlines(catalog: Catalog) -> dict[str, StepSpec]:
                 name,
                 step.run,
                 op_parameters=step.declared,
-                declared=InCatalog(catalog.where, ("pipelines", pipeline.name, "steps", name)),
+                declared=partial(catalog.where, "pipelines", pipeline.name, "steps", name),
                 pipeline=pipeline.name,
                 **parts_of(step.interface),
             )
@@ -192,7 +173,10 @@ def with_file(
     """
     step = catalog.pipelines[spec.pipeline].steps[spec.notebook]
     above = ("pipelines", spec.pipeline, "steps", spec.notebook)
-    report = report_to(problems, InCatalog(catalog.where, above), above)
+
+    def report(keys: Keys, what: str, fix: str, name: str) -> None:
+        problems.append(catalog.problem((*above, *keys), what, fix, name))
+
     found = _python_file(spec.path, files, report)
     read = None if found is None else with_function(spec, found, report)
     if read is None:
@@ -204,11 +188,18 @@ def _python_file(path: str, files: PythonFiles, report: Report) -> PythonFile | 
     root, parts = files.root, PurePosixPath(path).parts
     if not path:
         return None  # which has been told
-    if len(parts) != _DEPTH or parts[0] != _STAGES or ".." in parts or not path.endswith(SUFFIX):
-        fix = f"write it as {_STAGES}/<stage>/<name>{SUFFIX}"
+    if (
+        len(parts) != STEP_DEPTH
+        or parts[0] != STAGES_FOLDER
+        or ".." in parts
+        or not path.endswith(SUFFIX)
+    ):
+        fix = f"write it as {STAGES_FOLDER}/<stage>/<name>{SUFFIX}"
         report(("run",), f"'{path}' is no Python file of a stage", fix, "no-path")
     elif not (root / path).is_file():
-        known = (p.relative_to(root).as_posix() for p in (root / _STAGES).glob(f"*/*{SUFFIX}"))
+        known = (
+            p.relative_to(root).as_posix() for p in (root / STAGES_FOLDER).glob(f"*/*{SUFFIX}")
+        )
         report(("run",), f"there is no file '{path}'", suggest(path, known), "no-file")
     elif is_text_notebook(root / path):
         fix = f"register it, dsml register {path}, and name it in the pipeline's select"
@@ -254,64 +245,47 @@ _OUT = {
         },
     ]
 }
-# key → what it is for, and its JSON Schema
-_KEYS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "run": (
-        "The Python file with the function step_fn: stages/<stage>/<name>.py.",
-        {"type": "string"},
-    ),
-    "description": ("What it does, in one sentence.", {"type": ["string", "null"]}),
-    "ins": (
-        "Parameter of step_fn → an artefact: step.out, or stage.notebook.artefact.",
-        {
-            "type": ["object", "null"],
-            "propertyNames": _PATTERN_NAME,
-            "additionalProperties": {
-                "type": "string",
-                "pattern": r"^[^.]+\.[^.]+(?:\.[^.]+)?$",
-            },
-        },
-    ),
-    "outs": (
-        "What step_fn returns: a list of names or file names, or name → file name.",
-        {
-            "anyOf": [
-                {"type": ["string", "null"]},
-                {"type": "array", "items": {"type": "string"}},
-                {
-                    "type": "object",
-                    "propertyNames": _PATTERN_NAME,
-                    "additionalProperties": _OUT,
-                },
-            ]
-        },
-    ),
-    "after": (
-        "Steps that have to be over before: step, or stage.notebook.",
-        {
-            "type": ["array", "string", "null"],
-            "pattern": r"^[^.]*(?:\.[^.]*)?$",
-            "items": {"type": "string", "pattern": r"^[^.]*(?:\.[^.]*)?$"},
-        },
-    ),
-    "config": ("Parameters of step_fn: the values that they have here.", _OBJECT),
-    "map": ("A parameter of step_fn → the values for which it is run once each.", _OBJECT),
-    "retries": (
-        "How often it is tried again: a number, or {max, delay, backoff, jitter}.",
-        {"anyOf": [{"type": "null"}, *RETRIES_SCHEMA["anyOf"]]},
-    ),
-    "timeout": (
-        "Seconds after which an attempt at it is ended.",
-        {**TIMEOUT_SCHEMA, "type": ["number", "null"]},
-    ),
-    "cache": (
-        "Whether it is left out where nothing that it depends on has changed.",
-        {"type": ["boolean", "null"]},
-    ),
-    "checks": ("What has to hold of its outs.", _OBJECT),
-    "pool": ("The name of Dagster's limit for something scarce.", {"type": ["string", "null"]}),
-    "needs": ("What it needs of a machine: {cpu: 2, memory: 4 GB, gpu: 1}.", NEEDS_SCHEMA),
-    "tags": ("Tags for Dagster.", _TEXTS),
+_STEP_PATTERN = r"^[^.]*(?:\.[^.]*)?$"
+_SCHEMAS: Mapping[str, Mapping[str, Any]] = {
+    "run": {"type": "string"},
+    "description": {"type": ["string", "null"]},
+    "ins": {
+        "type": ["object", "null"],
+        "propertyNames": _PATTERN_NAME,
+        "additionalProperties": {"type": "string", "pattern": r"^[^.]+\.[^.]+(?:\.[^.]+)?$"},
+    },
+    "outs": {
+        "anyOf": [
+            {"type": ["string", "null"]},
+            {"type": "array", "items": {"type": "string"}},
+            {"type": "object", "propertyNames": _PATTERN_NAME, "additionalProperties": _OUT},
+        ]
+    },
+    "after": {
+        "type": ["array", "string", "null"],
+        "pattern": _STEP_PATTERN,
+        "items": {"type": "string", "pattern": _STEP_PATTERN},
+    },
+    "config": _OBJECT,
+    "map": _OBJECT,
+    "retries": {"anyOf": [{"type": "null"}, *RETRIES_SCHEMA["anyOf"]]},
+    "timeout": {**TIMEOUT_SCHEMA, "type": ["number", "null"]},
+    "cache": {"type": ["boolean", "null"]},
+    "checks": _OBJECT,
+    "pool": {"type": ["string", "null"]},
+    "needs": NEEDS_SCHEMA,
+    "tags": _TEXTS,
+}
+_ABOUT: Mapping[str, str] = {
+    **KEYS,
+    "run": "The Python file with the function step_fn: stages/<stage>/<name>.py.",
+    "description": "What it does, in one sentence.",
+    "ins": "Parameter of step_fn → an artefact: step.out, or stage.notebook.artefact.",
+    "outs": "What step_fn returns: a list of names or file names, or name → file name.",
+    "after": "Steps that have to be over before: step, or stage.notebook.",
+    "config": "Parameters of step_fn: the values that they have here.",
+    "map": "A parameter of step_fn → the values for which it is run once each.",
+    "checks": "What has to hold of its outs.",
 }
 STEPS_SCHEMA: Mapping[str, Any] = {
     "type": ["object", "null"],
@@ -319,7 +293,7 @@ STEPS_SCHEMA: Mapping[str, Any] = {
     "additionalProperties": {
         "type": "object",
         "properties": {
-            name: {"description": about, **schema} for name, (about, schema) in _KEYS.items()
+            name: {"description": _ABOUT[name], **schema} for name, schema in _SCHEMAS.items()
         },
         "required": ["run"],
         "additionalProperties": False,

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-Keys = tuple[str, ...]
+from dsml.contract.declared import Keys, line_in
 
 # The C parser is an order of magnitude faster; it is missing from a few builds of PyYAML.
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -38,10 +38,7 @@ class YamlDocument:
 
     def line_of(self, *keys: str) -> int:
         """The line of the innermost of ``keys`` that exists, counted from 1."""
-        for end in range(len(keys), -1, -1):
-            if keys[:end] in self.lines:
-                return self.lines[keys[:end]]
-        return 1
+        return line_in(self.lines, keys, 1)
 
 
 def load_yaml(text: str) -> YamlDocument:

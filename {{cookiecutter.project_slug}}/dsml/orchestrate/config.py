@@ -24,7 +24,7 @@ from dagster._config.config_type import ConfigScalar, ConfigScalarKind
 from dagster._config.errors import PostProcessingError
 from dagster._config.field_utils import FIELD_NO_DEFAULT_PROVIDED
 
-from dsml.contract.cells import Json
+from dsml.contract.literals import Json
 from dsml.contract.parameters import Parameter, value_problem
 from dsml.contract.problem import Problem, ProjectError
 from dsml.contract.secret import FIX as SECRET_FIX

@@ -19,9 +19,9 @@ from dagster import (
     Output,
 )
 
-from dsml.contract.cells import Json
 from dsml.contract.fanout import grid_finding, instances
 from dsml.contract.figures import short_id, size
+from dsml.contract.literals import Json
 from dsml.contract.parameters import value_problem
 from dsml.contract.problem import Problem, ProjectError
 from dsml.contract.project import Project

@@ -12,8 +12,8 @@ from dagster import AssetCheckResult, AssetExecutionContext, DataVersion, Failur
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from dsml.contract.catalog import unknown
-from dsml.contract.cells import Json
 from dsml.contract.figures import short_id
+from dsml.contract.literals import Json
 from dsml.contract.partitions import split_key
 from dsml.contract.problem import Problem, ProjectError
 from dsml.contract.project import Project

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 
-from dsml.contract.cells import Json
+from dsml.contract.literals import Json
 from dsml.contract.parameters import value_problem
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.contract.project import Project

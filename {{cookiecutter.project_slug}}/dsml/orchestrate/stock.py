@@ -26,7 +26,7 @@ from dagster import (
 
 from dsml.contract.catalog import Pipeline
 from dsml.contract.cells import read_notebook
-from dsml.contract.engines import stock_problems
+from dsml.contract.engine_problems import stock_problems
 from dsml.contract.executors import executor_name, executors_for, workers_of
 from dsml.contract.modules import Modules
 from dsml.contract.pair import is_text_notebook

@@ -11,9 +11,10 @@ from pathlib import Path, PurePosixPath
 from dsml.contract.catalog import CATALOG_FILE, Pipeline
 from dsml.contract.fanout import lists_of
 from dsml.contract.figures import age, short_id
+from dsml.contract.names import STAGES_FOLDER
 from dsml.contract.partitions import Partitions
 from dsml.contract.problem import Problem, ProjectError, Where, errors, suggest_run
-from dsml.contract.project import STAGES_FOLDER, Project, read_project
+from dsml.contract.project import Project, read_project
 from dsml.contract.selection import possible_steps_of, select
 from dsml.contract.spec import StepSpec
 from dsml.step.context import LocalPaths

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dsml.contract.catalog import CATALOG_FILE, Catalog, read_catalog, unknown
-from dsml.contract.cells import Json, read_notebook
+from dsml.contract.cells import read_notebook
+from dsml.contract.literals import Json
 from dsml.contract.modules import Modules
 from dsml.contract.pair import is_text_notebook
 from dsml.contract.partition_problems import registered_partitions

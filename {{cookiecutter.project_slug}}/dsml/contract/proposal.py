@@ -17,16 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from dsml.contract.cells import (
-    OP_PARAMETERS,
-    PARAMETERS,
-    NotLiteral,
-    parse,
-    read_literal,
-)
+from dsml.contract.cells import OP_PARAMETERS, PARAMETERS
 from dsml.contract.code_cells import (
     ReadCell,
-    assigned,
     made_by_magic,
     stands_alone,
     stored_names,
@@ -34,9 +27,11 @@ from dsml.contract.code_cells import (
 )
 from dsml.contract.file_calls import FileCall, Names, file_calls, resolve
 from dsml.contract.interface import RESERVED_FILES
+from dsml.contract.literals import NotLiteral, read_literal
 from dsml.contract.names import to_identifier
 from dsml.contract.percent import ScriptCell
 from dsml.contract.scaffold import declaration_source
+from dsml.contract.source import assigned, parse
 from dsml.contract.types import infer_type, read_type
 
 _INJECTED = "injected-parameters"
@@ -64,17 +59,16 @@ class Proposal:
     notes: list[str]
 
 
+_Assignment = ast.Assign | ast.AnnAssign
+
+
 @dataclass(frozen=True)
 class _Constant:
     """An assignment that could become a parameter."""
 
     name: str
     read: ReadCell
-    node: _Adoptable
-    value: object
-
-
-_Adoptable = ast.Assign | ast.AnnAssign
+    node: _Assignment
 
 
 def propose(
@@ -90,10 +84,10 @@ def propose(
     """
     if any(OP_PARAMETERS in cell.tags for cell in cells):
         raise ValueError("a cell is tagged 'op_parameters': it is the notebook of a step already")
-    return _Adoption(cells, name, artefacts, relocate).proposal()
+    return _Proposer(cells, name, artefacts, relocate).proposal()
 
 
-class _Adoption:
+class _Proposer:
     def __init__(
         self,
         cells: Sequence[ScriptCell],
@@ -188,7 +182,7 @@ class _Adoption:
 
     def _constant(self, read: ReadCell, node: ast.stmt) -> _Constant | None:
         name, value = assigned(node)
-        if not isinstance(node, _Adoptable) or value is None:
+        if not isinstance(node, _Assignment) or value is None:
             return None
         try:
             literal = read_literal(value).value
@@ -200,7 +194,7 @@ class _Adoption:
         if PARAMETERS not in read.cell.tags and not self._is_setting(name, literal):
             return None
         if stands_alone(read, node):
-            return _Constant(name, read, node, literal)
+            return _Constant(name, read, node)
         if not made_by_magic(read, node):
             what = f"{name} shares its line; on a line of its own it could be a parameter"
             self._note(read.index, node.lineno, what)

@@ -33,11 +33,9 @@ def _elsewhere(catalog: Catalog, pipeline: Pipeline) -> Iterator[Problem]:
     """That a pipeline asks for other machines."""
     if pipeline.executor in REMOTE:
         keys = ("pipelines", pipeline.name, "executor")
-        what = (
-            f"{'.'.join(keys)}: {STOCK} runs on this machine only, and not on {pipeline.executor}"
-        )
+        what = f"{STOCK} runs on this machine only, and not on {pipeline.executor}"
         fix = "write executor: multiprocess, or use the engine pipes"
-        yield Problem(catalog.where(*keys), what, fix, "engine")
+        yield catalog.problem(keys, what, fix, "engine")
 
 
 def stock_problems(step: StepSpec) -> Iterator[Problem]:
@@ -55,11 +53,10 @@ def _asked_in_vain(step: StepSpec) -> Iterator[Problem]:
     """What a step asks for and dagstermill doesn't do; an op of it alone does the rest."""
     for key, lack in _UNKNOWN.items():
         if step.op_parameters.get(key):
-            yield Problem(step.where(key), f"{key}: {STOCK} {lack}", _FIX, "engine")
+            yield step.problem((key,), f"{STOCK} {lack}", _FIX, "engine")
     for name, parameter in step.parameters.items():
         if parameter.type.is_secret:
             what = f"{name}: {STOCK} keeps no secret out of what it writes"
             yield Problem(step.where(), what, _FIX, "engine")
     for out in sorted(step.optional):
-        what = f"outs.{out}: to {STOCK} no out is optional"
-        yield Problem(step.where("outs", out), what, _FIX, "engine")
+        yield step.problem(("outs", out), f"to {STOCK} no out is optional", _FIX, "engine")

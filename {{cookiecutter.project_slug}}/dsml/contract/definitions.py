@@ -1,0 +1,81 @@
+"""What modules of the project define, found without importing them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsml.contract.problem import suggest
+from dsml.contract.source import parse
+
+Finding = tuple[str, str]  # what is wrong, and how to mend it
+
+ANY = "*"  # among the names that a module defines: it may define others too
+_BLOCKS = ("body", "orelse", "finalbody", "handlers")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What defines a function of the project, where that can be told, in which file."""
+
+    node: ast.AST | None
+    path: str
+
+
+def finding_of(root: Path, function: str) -> Finding | None:
+    """What is wrong with ``module:function``; a module from outside of the project is trusted."""
+    found = definition(root, function)
+    return None if isinstance(found, Definition) else found
+
+
+def definition(root: Path, function: str) -> Definition | Finding | None:
+    """What defines ``module:function``, or what is wrong; None: it is not the project's."""
+    module, _, name = function.partition(":")
+    top = root / module.partition(".")[0]
+    if not (top.is_dir() or top.with_suffix(".py").is_file()):
+        return None
+    file = module_file(root, module)
+    if file is None:
+        wanted = f"{module.replace('.', '/')}.py"
+        return f"there is no module '{module}'", f"write the function {name} in {wanted}"
+    defined = definitions(root, file)
+    if isinstance(defined, tuple):
+        return defined
+    shown = file.relative_to(root).as_posix()
+    if name not in defined and ANY not in defined:
+        return f"{shown} defines no '{name}'", suggest(name, defined)
+    return Definition(defined.get(name), shown)
+
+
+def module_file(root: Path, module: str) -> Path | None:
+    """The file of a module of the project, by its dotted name."""
+    path = root.joinpath(*module.split("."))
+    files = (path.with_name(f"{path.name}.py"), path / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
+
+
+def definitions(root: Path, file: Path) -> dict[str, ast.AST] | Finding:
+    """The names that a module binds at its top, and what each is; or why it can't be read."""
+    try:
+        return dict(_bound(parse(file.read_text(encoding="utf-8-sig"), magics=False)))
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        return f"{file.relative_to(root).as_posix()} cannot be read: {error}", "mend the file"
+
+
+def _bound(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """The names that a module binds at its top, in its branches too."""
+    for block in _BLOCKS:
+        for node in getattr(tree, block, []):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                yield (ANY if node.name == "__getattr__" else node.name), node
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                yield from ((alias.asname or alias.name, node) for alias in node.names)
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                for name in (n for target in targets for n in ast.walk(target)):
+                    if isinstance(name, ast.Name):
+                        yield name.id, node
+            else:
+                yield from _bound(node)
