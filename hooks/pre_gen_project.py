@@ -40,17 +40,13 @@ LONGEST_SHOWN = 120  # characters of a value in a message
 
 # Folders and modules of a generated project, and folders that its .gitignore hides.
 # fmt: off
-OWN_NAMES = frozenset(
-    {
-        "artefacts", "build", "dag", "dashboard", "data", "deploy", "dist", "docs", "dsml", "site",
-        "stages", "tests",
-    }
-)
-# fmt: on
+OWN_NAMES = frozenset({
+    "artefacts", "build", "dag", "dashboard", "data", "deploy", "dist", "docs", "dsml", "site",
+    "stages", "tests",
+})
 # Import names and distribution names of everything that a generated project installs directly, and
 # of the packages whose shadowing would be the least obvious. A test compares it with
 # pyproject.toml.
-# fmt: off
 DEPENDENCIES = frozenset({
     "adlfs", "gcsfs", "s3fs", "check_jsonschema", "detect_secrets", "pip_audit", "zizmor",
     "click", "dagster", "dagster_dg_cli", "dagster_dg_core", "dagster_pipes", "dagster_shared",
@@ -64,20 +60,12 @@ DEPENDENCIES = frozenset({
     "wheel", "xdist", "yaml", "zmq",
 })
 # fmt: on
-WINDOWS_RESERVED = frozenset(
-    [
-        "aux",
-        "con",
-        "nul",
-        "prn",
-        *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10)),
-    ]
-)
+PORTS = {f"{port}{digit}" for port in ("com", "lpt") for digit in range(10)}
+WINDOWS_RESERVED = frozenset({"aux", "con", "nul", "prn", *PORTS})
 # Marks that reorder the text around them: what is read is then not what is written.
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-JINJA_MARKS = tuple(
-    "{" + sign for sign in ("{", "%", "#")
-)  # not written out: this file goes through Jinja itself
+# Not written out: this file goes through Jinja itself.
+JINJA_MARKS = tuple("{" + sign for sign in ("{", "%", "#"))
 
 
 class Refusal(NamedTuple):
@@ -165,28 +153,25 @@ def check_length(key: str, value: str) -> list[Refusal]:
 def check_slug(value: str) -> list[Refusal]:
     """Check the name of the folder and the distribution."""
     key = "project_slug"
-    example = free_name(as_identifier(value, "my_project"), "project", is_taken_by_distribution)
-    name = value.lower().replace("-", "_")
+    example = free_name(as_identifier(value, "my_project"), "project", taken_by_distribution)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*([_-][A-Za-z0-9]+)*", value, re.ASCII):
         rule = "must be words of letters and digits joined by single '_' or '-', a letter first"
         return [Refusal(key, value, rule, example)]
-    return check_length(key, value) or [
-        Refusal(key, value, f"must not be {what}", example) for what in taken_by(name, is_slug=True)
-    ]
+    what = taken_by_distribution(value.lower().replace("-", "_"))
+    taken = [Refusal(key, value, f"must not be {what}", example)] if what else []
+    return check_length(key, value) or taken
 
 
 def check_package(value: str) -> list[Refusal]:
     """Check the name under which notebooks import the user's own code."""
     key = "package_name"
-    example = free_name(
-        as_identifier(value, "my_package"), "lib", lambda name: bool(taken_by(name))
-    )
+    example = free_name(as_identifier(value, "my_package"), "lib", taken_by)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", value, re.ASCII):
         rule = "must be lower-case letters, digits and '_', a letter first"
         return [Refusal(key, value, rule, example)]
-    return check_length(key, value) or [
-        Refusal(key, value, f"must not be {what}", example) for what in taken_by(value)
-    ]
+    what = taken_by(value)
+    taken = [Refusal(key, value, f"must not be {what}", example)] if what else []
+    return check_length(key, value) or taken
 
 
 def check_email(value: str) -> list[Refusal]:
@@ -194,8 +179,7 @@ def check_email(value: str) -> list[Refusal]:
     key, example = "author_email", "ada@example.org"
     if not value:
         return []
-    # An address cannot be mended by leaving something out, so none of the examples for text will
-    # do.
+    # Leaving something out mends no address, so none of the examples for text will do.
     text = [refusal._replace(example=example) for refusal in check_text(key, value, example)]
     rule = "must be an e-mail address such as name@host.org, or stay empty"
     return text or ([] if is_email(value) else [Refusal(key, value, rule, example)])
@@ -239,30 +223,27 @@ def stage_rules(name: str) -> list[str]:
     return []
 
 
-def taken_by(name: str, *, is_slug: bool = False) -> list[str]:
-    """Return by what a lower-case name is taken already: at most one answer, as a noun.
+def taken_by_distribution(name: str) -> str:
+    """Return by what the name of a distribution, in lower case, is taken already; "" if it is free.
 
-    A slug names a folder and a distribution; that the standard library has a module called like it
-    does no harm.
+    That the standard library has a module called like it does no harm.
     """
     if keyword.iskeyword(name):
-        return ["a Python keyword"]
+        return "a Python keyword"
     if name in WINDOWS_RESERVED:
-        return ["a name that Windows reserves"]
+        return "a name that Windows reserves"
     if name in DEPENDENCIES:
-        return ["the name of a package that the project depends on"]
-    if is_slug:
-        return []
+        return "the name of a package that the project depends on"
+    return ""
+
+
+def taken_by(name: str) -> str:
+    """Return the same for the name of a package that is imported."""
     if name in OWN_NAMES:
-        return ["a name that the project uses itself"]
+        return "a name that the project uses itself"
     if name in sys.stdlib_module_names:
-        return ["a module of Python's standard library"]
-    return []
-
-
-def is_taken_by_distribution(name: str) -> bool:
-    """Tell whether a slug cannot be used because of what it already names."""
-    return bool(taken_by(name, is_slug=True))
+        return "a module of Python's standard library"
+    return taken_by_distribution(name)
 
 
 def is_unprintable(char: str) -> bool:
@@ -277,9 +258,7 @@ def is_email(value: str) -> bool:
     """Tell whether the packaging tools will take this address (they parse it in the same way)."""
     try:
         address = Address(addr_spec=value)
-    except (
-        Exception
-    ):  # the parser of the standard library raises IndexError and others on odd input
+    except Exception:  # the standard library's parser raises IndexError and others on odd input
         return False
     in_quotes = any(sign in value for sign in '"\\')
     return bool(address.username) and "." in address.domain.strip(".") and not in_quotes
@@ -298,7 +277,7 @@ def mended_stages(names: list[str]) -> list[str]:
     mended: list[str] = []
     for name in names or ["load", "train"]:
         candidate = name if not stage_rules(name) else as_identifier(name, "stage")
-        candidate = free_name(candidate, "stage", lambda text: bool(stage_rules(text)))
+        candidate = free_name(candidate, "stage", stage_rules)
         number = 2
         stem = candidate
         while candidate.lower() in [other.lower() for other in mended]:
@@ -317,9 +296,9 @@ def as_identifier(value: str, fallback: str) -> str:
     return words[:40].rstrip("_") or fallback
 
 
-def free_name(name: str, suffix: str, is_taken: Callable[[str], bool]) -> str:
+def free_name(name: str, suffix: str, taken: Callable[[str], object]) -> str:
     """Return the name, with the suffix when it is taken."""
-    return f"{name}_{suffix}" if is_taken(name) else name
+    return f"{name}_{suffix}" if taken(name) else name
 
 
 def mended_text(value: str, length: int) -> str:
@@ -356,11 +335,8 @@ def refusal_message(refusals: list[Refusal], answers: dict[str, Any]) -> list[st
 
 
 def corrected(answers: dict[str, Any], refusals: list[Refusal]) -> dict[str, Any]:
-    """Return the public answers with each refused one replaced by its example."""
-    public = {key: value for key, value in answers.items() if not key.startswith("_")}
-    examples = {refusal.key: refusal.example for refusal in refusals}
-    hidden = {key: value for key, value in answers.items() if key.startswith("_")}
-    return {**hidden, **public, **examples}
+    """Return the answers with each refused one replaced by its example."""
+    return answers | {refusal.key: refusal.example for refusal in refusals}
 
 
 def command_again(answers: dict[str, Any]) -> list[str]:

@@ -26,9 +26,8 @@ SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 def main(arguments: Sequence[str]) -> int:
     """Make the environment that the first argument names; return the exit code."""
     if sys.version_info < OLDEST_PYTHON:
-        return _fail(
-            f"Python {_dotted(OLDEST_PYTHON)} or newer is needed, this is {sys.version.split()[0]}."
-        )
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        return _fail(f"Python {oldest} or newer is needed, this is {sys.version.split()[0]}.")
     folder, wanted = Path(arguments[0]), list(arguments[1:])
     # Set by some shells and images; it would leave the environment uncompiled.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -89,10 +88,6 @@ def _run(*command: str) -> None:
 def _fail(message: str) -> int:
     print(message, file=sys.stderr)
     return 1
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(str(part) for part in version)
 
 
 if __name__ == "__main__":
