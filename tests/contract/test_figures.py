@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from dsml.contract.figures import age, duration, moment, number, short_id, size
+from dsml.contract.figures import age, counted, duration, moment, number, short_id, size
 from dsml.contract.problem import suggest_run
 
 NOW = datetime.fromisoformat("2024-05-06T12:00:00+00:00")
@@ -73,6 +73,11 @@ def test_a_moment_is_told_in_the_local_time_zone():
 )
 def test_a_logged_figure_has_six_digits(value, text):
     assert number(value) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs")])
+def test_of_one_there_is_no_plural(count, text):
+    assert counted(count, "run") == text
 
 
 def test_of_a_run_the_first_eight_characters_are_enough():

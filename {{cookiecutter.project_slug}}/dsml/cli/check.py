@@ -9,15 +9,13 @@ import click
 from dsml.cli import cli, project_root
 from dsml.cli.findings import FORMATS, as_github, as_json_text
 from dsml.contract.catalog import CATALOG_FILE
+from dsml.contract.figures import counted
 from dsml.contract.problem import Problem, errors, render
 from dsml.contract.register import check_project, write_register
 
-_PATHS = click.argument("paths", nargs=-1, metavar="[PATH]...")
-_FILES = click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(exists=True))
-
 
 @cli.command()
-@_FILES
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(exists=True))
 @click.option("--format", "form", type=click.Choice(FORMATS), help="How findings are told.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--strict", is_flag=True, help="Warnings fail the check too.")
@@ -43,19 +41,15 @@ def check(paths: tuple[str, ...], form: str | None, as_json: bool, strict: bool)
     elif found:
         click.echo(f"{render(found)}\n", err=on_stderr)
     functions = any(step.function is not None for step in checked.steps.values())
-    counted = _counted(len(checked.steps), "step" if functions else "notebook")
-    verdict = _counted(len(wrong), "error") if wrong else "no errors"
-    verdict += f", {_counted(len(warned), 'warning')}" if warned else ""
-    click.echo(f"{counted} and {CATALOG_FILE} checked: {verdict}", err=on_stderr)
+    looked_at = counted(len(checked.steps), "step" if functions else "notebook")
+    verdict = counted(len(wrong), "error") if wrong else "no errors"
+    verdict += f", {counted(len(warned), 'warning')}" if warned else ""
+    click.echo(f"{looked_at} and {CATALOG_FILE} checked: {verdict}", err=on_stderr)
     raise SystemExit(1 if failed else 0)
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
 @cli.command()
-@_PATHS
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
 def register(paths: tuple[str, ...]) -> None:
     """Put notebooks and Python steps into the catalog's register, and bring its entries up to date.
 

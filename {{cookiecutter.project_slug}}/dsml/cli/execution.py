@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dsml.contract.figures import counted, short_id
 from dsml.contract.project import Project
 from dsml.contract.request import RunRequest
 
@@ -71,7 +72,7 @@ def run_shown(
     from dsml.evidence.manifests import manifests
     from dsml.orchestrate.config import op_name
     from dsml.orchestrate.launch import create_run, execute
-    from dsml.store import Store
+    from dsml.store import StepRun, Store
     from dsml.store.disk import check_disk
 
     store = Store.open(project.root, project.catalog)
@@ -84,9 +85,8 @@ def run_shown(
     view.follow(progress)
     with view:
         status = execute(project, request, started, instance, progress)
-    found = manifests(
-        store, project.registered, request.experiment, started.run_id, request.partition
-    )
+    run_of = StepRun("", request.experiment, started.run_id, request.partition)
+    found = manifests(store, project.registered, run_of)
     return Ended(request, started.run_id, status.value, progress, store, found)
 
 
@@ -108,7 +108,7 @@ def _view(console: Console, store: Store, request: RunRequest, run_id: str) -> L
 
 def _head(console: Console, request: RunRequest, run_id: str) -> None:
     count = len(request.steps)
-    what = f"{count} step{'s' * (count != 1)}" if count else "steps"
+    what = counted(count, "step") if count else "steps"
     partition = f", partition {request.partition}" if request.partition else ""
     line = f"{request.pipeline}: {what}, experiment {request.experiment}{partition}, run {run_id}"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -139,7 +139,8 @@ def tell_failure(ended: Ended) -> None:
     if not failed and ended.progress.run_error:
         click.echo(f"\n{ended.progress.run_error}", err=True)
     word = "was cancelled" if ended.was_cancelled else "failed"
-    click.echo(f"\nrun {ended.run_id} {word}; look into it: dsml show {ended.run_id[:8]}", err=True)
+    fix = f"look into it: dsml show {short_id(ended.run_id)}"
+    click.echo(f"\nrun {ended.run_id} {word}; {fix}", err=True)
 
 
 def report(ended: Ended) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsml.cli import cli, project_root
+from dsml.contract.figures import counted, short_id, size
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dsml.evidence.retention.clean import Cleaned
+    from dsml.evidence.retention.sweep import Cleaned
     from dsml.store import StepRun
 
 
@@ -71,7 +72,6 @@ def _named(address: StepRun) -> dict[str, str | None]:
 
 def _show(done: Cleaned, *, dry_run: bool, explain: bool) -> None:
     from dsml.cli.console import make_console
-    from dsml.contract.figures import size
 
     console = make_console()
     if explain:
@@ -82,22 +82,19 @@ def _show(done: Cleaned, *, dry_run: bool, explain: bool) -> None:
     for what, amount in _together(done.leftovers).items():
         console.print(f"{what}: {size(amount)}", highlight=False, markup=False, soft_wrap=True)
     if done.spared:
-        names = ", ".join(f"{a.label} of run {a.run_id[:8]}" for a in done.spared)
+        names = ", ".join(f"{a.label} of run {short_id(a.run_id)}" for a in done.spared)
         console.print(f"kept, since a run has begun that needs it: {names}", soft_wrap=True)
     console.print(_summary(done, dry_run=dry_run), style="green", highlight=False, soft_wrap=True)
 
 
 def _table(title: str, about: str, found: Mapping[StepRun, str]) -> Table:
-    from rich.table import Table
     from rich.text import Text
 
-    from dsml.contract.figures import short_id
+    from dsml.cli.console import make_table
 
     has_partitions = any(address.partition for address in found)
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     columns = ["step", "run", "experiment", *(["partition"] if has_partitions else []), about]
-    for column in columns:
-        table.add_column(column, no_wrap=True, justify="right" if column == "size" else "left")
+    table = make_table(columns, title, right=["size"], no_wrap=True)
     for address, text in found.items():
         partition = [Text(address.partition or "")] if has_partitions else []
         names = (address.label, short_id(address.run_id), address.experiment)
@@ -114,10 +111,8 @@ def _together(leftovers: Sequence[tuple[str, int]]) -> dict[str, int]:
 
 
 def _summary(done: Cleaned, *, dry_run: bool) -> str:
-    from dsml.contract.figures import size
-
     if not (done.steps or done.runs or done.leftovers):
         return "there is nothing to remove"
-    steps, runs = len(done.steps), len(done.runs)
-    what = f"{steps} step{'s' * (steps != 1)} of runs, {runs} whole run{'s' * (runs != 1)}"
-    return f"{what}, {size(done.bytes)} {'would be' if dry_run else 'are'} free again"
+    steps, runs = counted(len(done.steps), "step"), counted(len(done.runs), "whole run")
+    free = f"{size(done.bytes)} {'would be' if dry_run else 'are'} free again"
+    return f"{steps} of runs, {runs}, {free}"

@@ -52,8 +52,7 @@ def tracking_in(root: Path) -> Tracking:
     from dsml.step.models import need_mlflow
     from dsml.step.tracking import tracking_of
 
-    problems: list[Problem] = []
-    catalog = read_catalog(root, problems)
+    catalog = read_catalog(root, [])
     tracking = tracking_of(root, catalog)
     if tracking is None:
         name = catalog.environment().name

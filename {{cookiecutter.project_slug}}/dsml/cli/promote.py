@@ -90,12 +90,12 @@ def _show(decision: Decision) -> None:
 
 
 def _table(decision: Decision) -> Table:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("criterion", "challenger", "champion", ""):
-        table.add_column(title, justify="left" if title in ("criterion", "") else "right")
+    from dsml.cli.console import make_table
+
+    columns = ("criterion", "challenger", "champion", "")
+    table = make_table(columns, right=("challenger", "champion"))
     for criterion in decision.criteria:
         mark = "passed" if criterion.passed else f"refused: {criterion.note}".removesuffix(": ")
         table.add_row(

@@ -10,15 +10,12 @@ from dsml.cli import cli, project_root
 from dsml.contract.catalog import read_catalog
 from dsml.contract.problem import Problem, ProjectError, Where
 
-DEFAULT = "site"
-INDEX = "index.html"
-
 
 @cli.command()
 @click.option(
     "--out",
     metavar="DIR",
-    default=DEFAULT,
+    default="site",
     show_default=True,
     type=click.Path(path_type=Path),
     help="The folder of the site.",
@@ -31,6 +28,7 @@ def report(*, out: Path, everything: bool, is_opened: bool) -> None:
     Only what is new or has changed is written; runs that are gone from the storage vanish.
     """
     from dsml.evidence.site.build import build
+    from dsml.evidence.site.templating import INDEX
     from dsml.orchestrate.quick_import import without
     from dsml.store import Store
 

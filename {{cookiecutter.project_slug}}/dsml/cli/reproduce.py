@@ -45,9 +45,7 @@ def reproduce(run: str, *, as_json: bool) -> None:
     console = make_console(quiet=as_json)
     with open_instance(project.root) as instance:
         found = find_run(instance, run, "dsml reproduce")
-        recorded = manifests(
-            store, project.registered, found.experiment, found.run_id, found.partition
-        )
+        recorded = manifests(store, project.registered, found)
         request = request_of(project, found, recorded)
         tags = {REPRODUCE_TAG: found.run_id}
         ended = run_shown(project, request, instance, console, tags)
@@ -77,15 +75,14 @@ def _tell(
     different: Sequence[tuple[str, str, str]],
 ) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
+    from dsml.cli.console import make_table
     from dsml.cli.execution import tell_failure
 
     if not ended.passed:
         tell_failure(ended)
-    table = Table(box=None, pad_edge=False)
-    for column in ("step", "artefact or metric", f"run {short_id(recorded)}", "now", ""):
-        table.add_column(column, no_wrap=True)
+    columns = ("step", "artefact or metric", f"run {short_id(recorded)}", "now", "")
+    table = make_table(columns, no_wrap=True)
     for item in compared:
         again = "-" if item.again is None else item.again[:_SHOWN]
         word = "[green]same[/]" if item.same else "[red]differs[/]"
@@ -94,9 +91,7 @@ def _tell(
     console.print()
     console.print(table, highlight=False)
     if different:
-        changed = Table(title="Changed since", title_justify="left", box=None, pad_edge=False)
-        for column in ("what", "then", "now"):
-            changed.add_column(column, overflow="fold")
+        changed = make_table(("what", "then", "now"), "Changed since", overflow="fold")
         for row in different:
             changed.add_row(*map(escape, row))
         console.print(changed, highlight=False)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from dsml.cli.console import make_table
 from dsml.contract.figures import number, size
 from dsml.store import Manifest, Store
 
@@ -34,9 +33,7 @@ def show_artefacts(console: Console, store: Store, found: Iterable[Manifest]) ->
     rows = list(artefacts(store, found))
     if not rows:
         return
-    table = Table(title="Artefacts", title_justify="left", box=None, pad_edge=False)
-    table.add_column("artefact", no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
+    table = make_table(("artefact", "size"), "Artefacts", right=["size"], no_wrap=True)
     table.add_column("file", overflow="fold")
     for row in rows:
         table.add_row(escape(row["artefact"]), size(row["bytes"]), escape(short_path(row["path"])))
@@ -52,9 +49,7 @@ def show_metrics(console: Console, found: Iterable[Manifest]) -> None:
     ]
     if not rows:
         return
-    table = Table(title="Figures", title_justify="left", box=None, pad_edge=False)
-    table.add_column("step", no_wrap=True)
-    table.add_column("metric", no_wrap=True)
+    table = make_table(("step", "metric"), "Figures", no_wrap=True)
     table.add_column("value", justify="right")
     if any(curve for *_, curve in rows):
         table.add_column("points", justify="right")
@@ -67,5 +62,5 @@ def short_path(path: str) -> str:
     """A local path as seen from here, a URL as it is."""
     if "://" in path:
         return path
-    relative = os.path.relpath(path)
-    return path if relative.startswith("..") else str(Path(relative))
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path

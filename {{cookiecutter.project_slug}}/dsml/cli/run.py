@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -75,7 +75,8 @@ def run(
         executor=executor,
     )
     run_all = _run_each if is_each(project, experiment) else _run_one
-    leave(0 if run_all(project, requests, force=force, as_json=as_json) else 1)
+    tags = {FORCE_TAG: "true"} if force else {}
+    leave(0 if run_all(project, requests, tags, as_json=as_json) else 1)
 
 
 def _carry_on(project: Project, name: str, *, as_json: bool) -> bool:
@@ -92,7 +93,7 @@ def _carry_on(project: Project, name: str, *, as_json: bool) -> bool:
 
 
 def _run_one(
-    project: Project, requests: Sequence[RunRequest], *, force: bool, as_json: bool
+    project: Project, requests: Sequence[RunRequest], tags: Mapping[str, str], *, as_json: bool
 ) -> bool:
     from dsml.cli.console import make_console
     from dsml.cli.execution import run_shown
@@ -100,12 +101,8 @@ def _run_one(
 
     console = make_console(quiet=as_json)
     with open_instance(project.root) as instance:
-        ended = run_shown(project, requests[0], instance, console, _tags(force=force))
+        ended = run_shown(project, requests[0], instance, console, tags)
     return _tell(ended, console, as_json=as_json)
-
-
-def _tags(*, force: bool) -> dict[str, str]:
-    return {FORCE_TAG: "true"} if force else {}
 
 
 def _tell(ended: Ended, console: Console, *, as_json: bool) -> bool:
@@ -119,7 +116,7 @@ def _tell(ended: Ended, console: Console, *, as_json: bool) -> bool:
 
 
 def _run_each(
-    project: Project, requests: Sequence[RunRequest], *, force: bool, as_json: bool
+    project: Project, requests: Sequence[RunRequest], tags: Mapping[str, str], *, as_json: bool
 ) -> bool:
     from dsml.cli.console import make_console
     from dsml.cli.execution import report
@@ -128,7 +125,7 @@ def _run_each(
 
     console = make_console(quiet=as_json)
     with open_instance(project.root) as instance:
-        found = run_series(project, requests, instance, console, _tags(force=force))
+        found = run_series(project, requests, instance, console, tags)
     if as_json:
         click.echo(json.dumps([report(ended) for ended in found], indent=1))
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsml.cli import cli, project_root
-from dsml.contract.figures import moment
+from dsml.contract.figures import counted, moment
 from dsml.contract.project import load_project
 
 if TYPE_CHECKING:
@@ -77,17 +77,14 @@ def _turn(names: tuple[str, ...], *, every: bool, on: bool) -> None:
 
 
 def _show(found: Sequence[Switch]) -> None:
-    from rich.table import Table
-
-    from dsml.cli.console import make_console
+    from dsml.cli.console import make_console, make_table
 
     console = make_console()
     if not found:
         click.echo(_NONE)
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("name", "pipeline", "when", "time zone", "status", "next tick", "last tick"):
-        table.add_column(column, overflow="fold")
+    columns = ("name", "pipeline", "when", "time zone", "status", "next tick", "last tick")
+    table = make_table(columns, overflow="fold")
     for switch in found:
         table.add_row(*_row(switch))
     console.print(table, highlight=False)
@@ -100,7 +97,7 @@ def _row(switch: Switch) -> list[Any]:
     if switch.last_tick is not None:
         tick = switch.last_tick
         colour = _COLOURS.get(tick.status, "yellow")
-        runs = f", {len(tick.runs)} run{'s' * (len(tick.runs) != 1)}" if tick.runs else ""
+        runs = f", {counted(len(tick.runs), 'run')}" if tick.runs else ""
         detail = f": {escape(tick.detail)}" if tick.detail else ""
         last = f"{moment(tick.time)} [{colour}]{tick.status}[/]{runs}{detail}"
     status = "[green]running[/]" if switch.running else "[yellow]stopped[/]"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dsml.cli.execution import Ended, run_shown, tell_failure
-from dsml.contract.figures import duration, short_id
+from dsml.contract.figures import counted, duration, short_id
 from dsml.contract.project import Project
 from dsml.contract.request import RunRequest
 
@@ -48,11 +48,10 @@ def passed(requests: Sequence[RunRequest], found: Sequence[Ended]) -> bool:
 
 def tell_series(console: Console, requests: Sequence[RunRequest], found: Sequence[Ended]) -> None:
     """Say how each run ended, and how many there were."""
-    from rich.table import Table
+    from dsml.cli.console import make_table
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("experiment", "partition", "run", "status", "took"):
-        table.add_column(column, no_wrap=True, justify="right" if column == "took" else "left")
+    columns = ("experiment", "partition", "run", "status", "took")
+    table = make_table(columns, right=["took"], no_wrap=True)
     for ended in found:
         request, word = ended.request, _word(ended)
         colour = "green" if ended.passed else "red"
@@ -66,11 +65,10 @@ def tell_series(console: Console, requests: Sequence[RunRequest], found: Sequenc
     for request in requests[len(found) :]:
         table.add_row(request.experiment, request.partition or "", "", "not run", "")
     console.print(table, highlight=False)
-    counted = Counter([_word(ended) for ended in found])
-    counted["not run"] = len(requests) - len(found)
-    words = ", ".join(f"{count} {word}" for word, count in counted.items() if count)
-    total = f"{len(requests)} run{'s' * (len(requests) != 1)}"
-    console.print(f"\n{total}: {words}", highlight=False)
+    words = Counter([_word(ended) for ended in found])
+    words["not run"] = len(requests) - len(found)
+    told = ", ".join(f"{count} {word}" for word, count in words.items() if count)
+    console.print(f"\n{counted(len(requests), 'run')}: {told}", highlight=False)
     for warning in dict.fromkeys(each for ended in found for each in ended.progress.warnings):
         click.echo(f"\n{warning}", err=True)
 

@@ -62,3 +62,8 @@ def moment(seconds: float | None) -> str:
 def number(value: float | str) -> str:
     """A logged figure."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def counted(count: int, noun: str) -> str:
+    """How many there are of something: ``1 run``, ``2 runs``."""
+    return f"{count} {noun}{'s' * (count != 1)}"

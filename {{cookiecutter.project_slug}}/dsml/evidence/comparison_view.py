@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from dsml.contract.figures import duration, moment, number, short_id
+from dsml.contract.figures import counted, duration, moment, number, short_id
 from dsml.evidence.comparison import Column, Comparison, Row, Run, is_marked
 from dsml.store.manifest import Json
 
@@ -106,7 +106,7 @@ td.marked { background: #fc03; font-weight: 600 }
 def page(comparison: Comparison, project: str) -> str:
     """The comparison as one HTML file, which needs no network and runs no script."""
     grid = grid_of(comparison)
-    title = escape(f"{project}: {len(grid.rows)} run{'s' * (len(grid.rows) != 1)} compared")
+    title = escape(f"{project}: {counted(len(grid.rows), 'run')} compared")
     head = "".join(
         f'<th scope="col"><small>{escape(heading.step)}</small>{escape(heading.name)}</th>'
         for heading in grid.headings

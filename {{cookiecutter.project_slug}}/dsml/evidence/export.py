@@ -24,9 +24,8 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ENDPOINT)
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _TIMEOUTS = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
-_TIMEOUT = (
-    3.0  # seconds that the end of a run waits for a collector, unless the environment says so
-)
+# Seconds that the end of a run waits for a collector, unless the environment says so.
+_TIMEOUT = 3.0
 _BATCH = 512  # spans in a message; a collector takes 4 MiB by default
 _HTTP, _GRPC = "http/protobuf", "grpc"
 
@@ -41,7 +40,7 @@ def is_configured() -> bool:
 def send(spans: Sequence[Span]) -> Problem | None:
     """Send spans to the collector; what kept them from arriving, or None.
 
-    It takes no longer than the time that the environment allows, else 2 s.
+    It takes no longer than the environment allows, else 3 s.
     """
     outcome: list[str] = []
     limit = _limit()

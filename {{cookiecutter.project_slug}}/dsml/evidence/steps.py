@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dsml.contract.figures import duration, size
+from dsml.contract.figures import counted, duration, size
 from dsml.evidence.trace import Trace
 from dsml.step.spans import Span
 
@@ -53,7 +53,7 @@ def bars(trace: Trace) -> dict[str, list[Span]]:
 
 def _about(span: Span) -> str:
     count = span.attributes.get("dsml.instances")
-    instances = f"{count} instance{'s' * (count != 1)}, " if count is not None else ""
+    instances = f"{counted(count, 'instance')}, " if count is not None else ""
     return f"{instances}{span.outcome}, {duration(span.seconds)}"
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,26 +14,10 @@ from dsml.evidence.retention.inventory import Pins, read_inventory
 from dsml.evidence.retention.leftovers import leftovers
 from dsml.evidence.retention.pins import COMMAND, pinned
 from dsml.evidence.retention.plan import Rule, in_order, make_plan
-from dsml.evidence.retention.sweep import Sweeper
-from dsml.store import StepRun, Store
+from dsml.evidence.retention.sweep import Cleaned, Sweeper
+from dsml.store import Store
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-
-
-@dataclass(frozen=True)
-class Cleaned:
-    """What came of it: steps of runs that stay with the reason, what is gone with its bytes.
-
-    ``runs`` are those of which nothing is left. ``spared`` were to go, until a run that began
-    meanwhile turned out to need them.
-    """
-
-    kept: Mapping[StepRun, str]
-    steps: Mapping[StepRun, int]
-    runs: Sequence[str]
-    leftovers: Sequence[tuple[str, int]]
-    spared: Sequence[StepRun]
-    bytes: int
 
 
 def read_rule(keep: str, older_than: str | None = None, now: datetime | None = None) -> Rule:
@@ -89,18 +71,15 @@ def clean(root: Path, rule: Rule, *, dry_run: bool = False) -> Cleaned:
     with alone(store) as go_on:
         inventory = read_inventory(store, pins())
         plan = make_plan(inventory.there, rule)
-        done = Sweeper(store, inventory, rule, pins, go_on).sweep(plan)
-    sizes = {a: sum(inventory.files[a].values()) for a in done.steps}
-    left = [(each.what, each.bytes) for each in done.leftovers]
-    return Cleaned(plan.kept, sizes, done.runs, left, done.spared, done.bytes)
+        return Sweeper(store, inventory, rule, pins, go_on).sweep(plan)
 
 
 def _planned(store: Store, rule: Rule, pins: Pins) -> Cleaned:
     """What would come of it."""
     inventory = read_inventory(store, pins)
     plan = make_plan(inventory.there, rule)
-    going = [address for address in in_order(plan.gone) if address in inventory.files]
-    sizes = {address: sum(inventory.files[address].values()) for address in going}
+    going = (address for address in in_order(plan.gone) if address in inventory.files)
+    sizes = {address: inventory.size_of(address) for address in going}
     left = [(each.what, each.bytes) for each in leftovers(store, inventory, plan)]
     runs = sorted(plan.gone_runs)
     of_runs = sum(sum(inventory.of_run.get(run_id, {}).values()) for run_id in runs)

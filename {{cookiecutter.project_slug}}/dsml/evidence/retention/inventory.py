@@ -51,6 +51,10 @@ class Inventory:
     fingerprints: Mapping[StepRun, str]
     contents: Mapping[StepRun, frozenset[str]]
 
+    def size_of(self, address: StepRun) -> int:
+        """The bytes of all files of a part."""
+        return sum(self.files[address].values())
+
 
 def read_inventory(store: Store, pins: Pins) -> Inventory:
     """Read all that there is. ``pins`` are the runs and labels that something outside needs.
@@ -87,7 +91,7 @@ def read_inventory(store: Store, pins: Pins) -> Inventory:
     )
 
 
-def refreshed(store: Store, before: There, pins: Pins, withdrawn: Iterable[StepRun] = ()) -> There:
+def refreshed(store: Store, before: There, pins: Pins, withdrawn: Iterable[StepRun]) -> There:
     """What there is now. Only runs that have begun, and those under way, are read again.
 
     ``withdrawn`` are the parts whose manifests have been taken away meanwhile.

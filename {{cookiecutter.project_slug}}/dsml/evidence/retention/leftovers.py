@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from dsml.contract.figures import short_id
 from dsml.evidence.retention.files import remove, remove_local, walked
 from dsml.evidence.retention.inventory import Inventory, run_named
 from dsml.evidence.retention.plan import Plan
@@ -87,7 +88,7 @@ def _staged(store: Store, inventory: Inventory) -> Iterator[Leftover]:
         base = f"{STAGING_FOLDER}/{of_run.name}"
         files = {f"{base}/{path}": size for path, size in walked(of_run)}
         yield Leftover(
-            f"working files of run {of_run.name[:8]}, which is over",
+            f"working files of run {short_id(of_run.name)}, which is over",
             files,
             local=True,
             folder=of_run,

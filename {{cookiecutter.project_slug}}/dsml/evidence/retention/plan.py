@@ -200,8 +200,9 @@ def _under_way(there: There) -> Iterator[tuple[StepRun, str]]:
     for address in there.parts:
         run = lines.get(address.run_id)
         if run is not None:
+            carried_on = f"carried on by run {short_id(run.run_id)}, which is under way"
             own = address.run_id == run.run_id
-            yield address, "the run is under way" if own else _carried_on(run)
+            yield address, "the run is under way" if own else carried_on
     earliest = _before(min(run.started for run in going))
     why = f"may be read by run {short_id(going[0].run_id)}, which is under way"
     for series in _series(there, lambda part: _is_whole(there, part)).values():
@@ -216,10 +217,6 @@ def _before(started: str) -> str:
     if not started:
         return ""
     return (datetime.fromisoformat(started) - _PUBLISHING).isoformat(timespec="microseconds")
-
-
-def _carried_on(run: Run) -> str:
-    return f"carried on by run {short_id(run.run_id)}, which is under way"
 
 
 def _newest(there: There, rule: Rule) -> Iterator[tuple[StepRun, str]]:

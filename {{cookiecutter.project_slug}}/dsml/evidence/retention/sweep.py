@@ -12,7 +12,7 @@ for one clean-up at a time, which ``exclusive`` sees to.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +25,7 @@ from dsml.evidence.retention.inventory import (
     refreshed,
     run_named,
 )
-from dsml.evidence.retention.leftovers import Leftover, leftovers, take_away
+from dsml.evidence.retention.leftovers import leftovers, take_away
 from dsml.evidence.retention.plan import Plan, Rule, in_order, make_plan
 from dsml.store import StepRun, Store, remote
 from dsml.store.manifest import ATTEMPTS_FOLDER, MANIFEST_FILE
@@ -36,12 +36,17 @@ _AT_ONCE = 500  # steps that are withdrawn before the runs are looked at again
 
 
 @dataclass
-class Swept:
-    """What is gone; ``spared`` had been planned to go, until a run turned out to need it."""
+class Cleaned:
+    """What came of it: steps of runs that stay with the reason, what is gone with its bytes.
 
-    steps: list[StepRun] = field(default_factory=list)
+    ``runs`` are those of which nothing is left. ``spared`` were to go, until a run that began
+    meanwhile turned out to need them.
+    """
+
+    kept: Mapping[StepRun, str]
+    steps: dict[StepRun, int] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
-    leftovers: list[Leftover] = field(default_factory=list)
+    leftovers: list[tuple[str, int]] = field(default_factory=list)
     spared: list[StepRun] = field(default_factory=list)
     bytes: int = 0
 
@@ -59,9 +64,9 @@ class Sweeper:
     pins: Callable[[], Pins]
     go_on: Callable[[], None]
 
-    def sweep(self, plan: Plan) -> Swept:
+    def sweep(self, plan: Plan) -> Cleaned:
         """Carry out the plan, then remove what is left over."""
-        done = Swept()
+        done = Cleaned(plan.kept)
         for address in in_order(plan.kept):
             if self.inventory.there.parts[address].withdrawn:
                 self._restore(address)
@@ -72,11 +77,11 @@ class Sweeper:
         self._remove_runs(plan, done)
         for leftover in leftovers(self.store, self.inventory, plan):
             take_away(self.store, leftover)
-            done.leftovers.append(leftover)
+            done.leftovers.append((leftover.what, leftover.bytes))
             done.bytes += leftover.bytes
         return done
 
-    def _sweep_some(self, some: list[StepRun], plan: Plan, done: Swept) -> None:
+    def _sweep_some(self, some: list[StepRun], plan: Plan, done: Cleaned) -> None:
         """Withdraw steps, look again, and remove those that nobody needs after all."""
         for address in some:
             self._withdraw(address)
@@ -91,8 +96,8 @@ class Sweeper:
         self._remove_records(plan, some, spared)
         for address in (each for each in some if each not in kept):
             self._remove(address)
-            done.steps.append(address)
-            done.bytes += sum(self.inventory.files[address].values())
+            done.steps[address] = self.inventory.size_of(address)
+            done.bytes += done.steps[address]
 
     def _withdraw(self, address: StepRun) -> None:
         """Hide a step from readers; it can be brought back."""
@@ -141,7 +146,7 @@ class Sweeper:
         for run_id in runs & plan.gone_runs:
             remote.delete(run_path(self.store, run_id, RUN_FILE))
 
-    def _remove_runs(self, plan: Plan, done: Swept) -> None:
+    def _remove_runs(self, plan: Plan, done: Cleaned) -> None:
         """Remove what is kept of runs as a whole, of which nothing else is left."""
         spared = {address.run_id for address in done.spared}
         for run_id in sorted(plan.gone_runs - spared):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dsml.evidence.site.files import write_changed
-from dsml.evidence.site.templating import environment, script
+from dsml.evidence.site.templating import INDEX, environment, script
 
 _KEY_METRICS = 4
 _LOOKED_AT = 50  # of the newest runs, for the metrics that most of them have
@@ -54,5 +54,5 @@ def write_overview(
     }
     data = script("window.dsmlRuns", {"keys": keys, "runs": shown})
     write_changed(site / "runs.js", data)
-    for name in ("compare.html", "index.html"):
+    for name in ("compare.html", INDEX):
         write_changed(site / name, environment().get_template(name).render(values))
