@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import sys
 
 import pytest
@@ -211,6 +212,17 @@ def test_a_run_that_failed_is_shown_with_its_message(root, failed):
     assert "ZeroDivisionError: division by zero" in done.stdout
     words = [line.split() for line in done.stdout.splitlines()]
     assert any(row[:2] == ["a.fails", "failure"] for row in words)
+
+
+def test_of_attempts_of_which_one_was_killed_the_last_is_shown(root, document, tmp_path):
+    copy = shutil.copytree(root, tmp_path / "a copy", symlinks=True)
+    (killed,) = copy.glob(f"artefacts/wide/a/first/{document['run_id']}/attempts/1")
+    last = killed.rename(killed.with_name("2"))
+    record = json.loads((last / "attempt.json").read_bytes())
+    (last / "attempt.json").write_text(json.dumps(record | {"number": 2}), encoding="utf-8")
+    words = [line.split() for line in dsml(copy, "show", document["run_id"]).stdout.splitlines()]
+    path = last.relative_to(copy) / "executed.ipynb"
+    assert ["a.first", "success", "2", str(path)] in words
 
 
 def test_a_run_that_is_not_there_is_told_so(root, failed):

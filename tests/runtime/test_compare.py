@@ -404,10 +404,14 @@ def project(tmp_path_factory):
 
 @pytest.fixture
 def invoke(project, monkeypatch):
-    """Run a command in the project; its lines, and the error that a user would be told."""
-    monkeypatch.chdir(project[0])
+    return invoking(project[0], monkeypatch)
+
+
+def invoking(root, monkeypatch):
+    """Run a command in a project; its lines, and the error that a user would be told."""
+    monkeypatch.chdir(root)
     monkeypatch.setattr(sys, "path", list(sys.path))  # the command adds the project
-    monkeypatch.setenv("DAGSTER_HOME", str(project[0] / ".dagster"))
+    monkeypatch.setenv("DAGSTER_HOME", str(root / ".dagster"))
 
     def run(*arguments):
         done = CliRunner().invoke(cli, [str(argument) for argument in arguments])
@@ -501,6 +505,8 @@ def test_one_run_tells_how_many_points_a_curve_has(invoke):
         (["--metric", "acuracy"], "did you mean 'accuracy'?"),
         (["--pipeline", "other"], "there are no such runs\n  dsml runs lists them"),
         (["--where", "accuracy > 5"], "there are no such runs"),
+        (["--html", "none/x.html"], "'none/x.html' cannot be written: No such file or directory"),
+        (["--plot", "none/x.png"], "'none/x.png' cannot be written: No such file or directory"),
         (["--where", "acuracy > 5"], "did you mean 'accuracy'?"),
     ],
 )
@@ -544,3 +550,20 @@ def test_the_list_of_runs_can_be_limited_by_what_they_published(
 def test_a_condition_that_no_run_can_meet_is_told(invoke):
     assert invoke("runs", "--where", "accuracy > 5")[0] == ["there are no such runs"]
     assert "did you mean 'accuracy'?" in invoke("runs", "--where", "acuracy > 5")[1]
+
+
+def test_steps_that_a_pipeline_wires_are_compared_too(tmp_path, monkeypatch):
+    root = tmp_path / "a project"
+    file = root / "stages" / "s" / "fit.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("def step_fn(*, n: int = 3):\n    return n\n", encoding="utf-8")
+    steps = {"fit": {"run": "stages/s/fit.py", "outs": ["x"]}}
+    write_project(root, {}, pipelines={"wired": {"steps": steps}})
+    with pytest.MonkeyPatch.context() as patch, open_home(root, patch) as instance:
+        job = load_definitions(root).resolve_job_def("wired")
+        run_id = job.execute_in_process(partition_key="baseline", instance=instance).run_id
+    invoke = invoking(root, monkeypatch)
+    (run,) = json.loads("\n".join(invoke("compare", "--json")[0]))["runs"]
+    assert (run["run_id"], run["parameters"]) == (run_id, {"wired.fit.n": 3})
+    (listed,) = json.loads("\n".join(invoke("runs", "--where", "n = 3", "--json")[0]))
+    assert listed["run_id"] == run_id

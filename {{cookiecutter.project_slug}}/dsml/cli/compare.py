@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from dsml.cli import cli, project_root
+from dsml.cli.runs import LOOKED_AT, where_option
+from dsml.contract.catalog import Catalog, read_catalog
 from dsml.contract.problem import Problem, ProjectError, Where
-from dsml.contract.project import read_project
 
 if TYPE_CHECKING:
-    from dsml.contract.project import Project
     from dsml.evidence.comparison import Comparison, Row
 
 COMMAND = "dsml compare"
-_LOOKED_AT = 1000  # of the newest runs
 _LIMIT = 10
 
 
@@ -30,9 +29,7 @@ _LIMIT = 10
 @click.option("-m", "--metric", "metrics", multiple=True, help="Only this metric; repeat for more.")
 @click.option("-s", "--sort", help="Sort by this metric, the highest first.")
 @click.option("--ascending", is_flag=True, help="Sort the lowest first.")
-@click.option(
-    "-w", "--where", "conditions", multiple=True, help="Only runs with 'NAME > VALUE', or =, !=, <."
-)
+@where_option
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), help=f"Runs of each experiment; default: {_LIMIT}."
 )
@@ -64,13 +61,19 @@ def compare(
     from dsml.evidence.comparison_view import grid_of
 
     _check_usage(runs, pipeline, experiment, limit, sort, plot, ascending=ascending)
-    project = read_project(project_root())
-    rows = _rows(project, runs, pipeline, experiment, conditions, limit or _LIMIT)
+    root = project_root()
+    catalog = read_catalog(root, [])
+    rows = _rows(root, catalog, runs, pipeline, experiment, conditions, limit or _LIMIT)
     if not rows:
         what, fix = "there are no such runs", "dsml runs lists them, dsml run makes one"
         raise ProjectError([Problem(Where(COMMAND), what, fix, "no-runs")])
     found = comparison.compare(rows, metrics=metrics, sort=sort, ascending=ascending)
-    _write(found, project, html, plot)
+    try:
+        _write(found, catalog.project, html, plot)
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        what = f"'{error.filename}' cannot be written: {error.strerror}"
+        fix = "name a file in a folder that is there and may be written to"
+        raise ProjectError([Problem(Where(COMMAND), what, fix, "not-written")]) from None
     if as_json:
         click.echo(json.dumps(comparison.as_json(found), indent=1))
     else:
@@ -98,7 +101,8 @@ def _check_usage(
 
 
 def _rows(
-    project: Project,
+    root: Path,
+    catalog: Catalog,
     names: Sequence[str],
     pipeline: str | None,
     experiment: str | None,
@@ -107,22 +111,23 @@ def _rows(
 ) -> list[Row]:
     from dsml.evidence.comparison import read_row
     from dsml.evidence.conditions import meeting, read_condition
+    from dsml.evidence.manifests import known_steps
     from dsml.orchestrate.history import find_run, list_runs
     from dsml.orchestrate.launch import open_instance
     from dsml.store import Store
 
-    store = Store.open(project.root, project.catalog)
-    with open_instance(project.root) as instance:
+    store, steps = Store.open(root, catalog), known_steps(catalog)
+    with open_instance(root) as instance:
         if names:
             found = [find_run(instance, name, COMMAND) for name in names]
         else:
-            found = list_runs(instance, _LOOKED_AT, pipeline=pipeline, experiment=experiment)
+            found = list_runs(instance, LOOKED_AT, pipeline=pipeline, experiment=experiment)
     counts: Counter[str] = Counter()
 
     def rows() -> Iterator[Row]:
         for run in {run.run_id: run for run in found}.values():
             if names or counts[run.experiment] < limit:
-                row = read_row(store, project.catalog.register, run)
+                row = read_row(store, steps, run)
                 if names or row.values:
                     yield row
 
@@ -133,11 +138,11 @@ def _rows(
     return chosen
 
 
-def _write(found: Comparison, project: Project, html: Path | None, plot: Path | None) -> None:
+def _write(found: Comparison, project: str, html: Path | None, plot: Path | None) -> None:
     if html is not None:
         from dsml.evidence.comparison_view import page
 
-        html.write_text(page(found, project.catalog.project), encoding="utf-8")
+        html.write_text(page(found, project), encoding="utf-8")
     if plot is not None:
         from dsml.evidence.comparison_plot import plot as draw
 

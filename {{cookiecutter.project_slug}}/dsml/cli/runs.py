@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dsml.cli import cli, project_root
+from dsml.contract.catalog import read_catalog
 from dsml.contract.figures import duration, moment, number
-from dsml.contract.project import read_project
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from dsml.orchestrate.history import RunSummary
     from dsml.store import Attempt, Manifest, Store
 
-_LOOKED_AT = 1000  # of the newest runs, where they are chosen by what they have published
+LOOKED_AT = 1000  # of the newest runs, where what they have published decides
 _STATUSES = ("SUCCESS", "FAILURE", "CANCELED", "STARTED", "QUEUED")
+
+where_option = click.option(
+    "-w", "--where", "conditions", multiple=True, help="Only runs with 'NAME > VALUE', or =, !=, <."
+)
 
 
 @cli.command()
@@ -31,9 +35,7 @@ _STATUSES = ("SUCCESS", "FAILURE", "CANCELED", "STARTED", "QUEUED")
 @click.option("-e", "--experiment", help="Only runs of this experiment.")
 @click.option("-p", "--partition", help="Only runs of this partition.")
 @click.option("--status", multiple=True, type=click.Choice(_STATUSES, case_sensitive=False))
-@click.option(
-    "-w", "--where", "conditions", multiple=True, help="Only runs with 'NAME > VALUE', or =, !=, <."
-)
+@where_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def runs(
     *,
@@ -56,7 +58,7 @@ def runs(
     with open_instance(root) as instance:
         found = list_runs(
             instance,
-            _LOOKED_AT if conditions else limit,
+            LOOKED_AT if conditions else limit,
             pipeline=pipeline,
             experiment=experiment,
             partition=partition,
@@ -79,25 +81,23 @@ def _meeting(
 ) -> Iterator[RunSummary]:
     from dsml.evidence.comparison import read_row
     from dsml.evidence.conditions import meeting, read_condition
+    from dsml.evidence.manifests import known_steps
     from dsml.store import Store
 
     wanted = [read_condition(text, "dsml runs") for text in conditions]
-    project = read_project(root)
-    store = Store.open(root, project.catalog)
+    catalog = read_catalog(root, [])
+    store, steps = Store.open(root, catalog), known_steps(catalog)
     by_id = {run.run_id: run for run in found}
-    rows = (read_row(store, project.catalog.register, run) for run in by_id.values())
+    rows = (read_row(store, steps, run) for run in by_id.values())
     return (by_id[row.run.run_id] for row in meeting(rows, wanted, "dsml runs"))
 
 
 def _table(found: list[RunSummary]) -> None:
-    from rich.table import Table
+    from dsml.cli.console import make_console, make_table
 
-    from dsml.cli.console import make_console
-
-    table = Table(box=None, pad_edge=False)
     partitions = ["partition"] if any(run.partition for run in found) else []
-    for column in ("run", "started", "pipeline", "experiment", *partitions, "status", "took"):
-        table.add_column(column, no_wrap=True, justify="right" if column == "took" else "left")
+    columns = ("run", "started", "pipeline", "experiment", *partitions, "status", "took")
+    table = make_table(columns, right=["took"], no_wrap=True)
     for run in found:
         colour = {"SUCCESS": "green", "FAILURE": "red"}.get(run.status, "yellow")
         table.add_row(
@@ -124,29 +124,23 @@ def show(run: str, as_json: bool) -> None:
 
     RUN is an id, the beginning of one, or `latest`.
     """
+    from dsml.evidence.manifests import known_steps, manifests
     from dsml.orchestrate.history import find_run, step_status
     from dsml.orchestrate.launch import open_instance
     from dsml.store import Store
 
     root = project_root()
-    project = read_project(root)
-    store = Store.open(root, project.catalog)
-    names = list({**project.catalog.register, **project.registered})
+    catalog = read_catalog(root, [])
+    store, steps = Store.open(root, catalog), known_steps(catalog)
     with open_instance(root) as instance:
         found = find_run(instance, run)
-        status = step_status(instance, found.run_id, names)
-    manifests = _manifests(store, names, found)
+        status = step_status(instance, found.run_id, steps)
+    published = manifests(store, steps, found)
     if as_json:
-        document = asdict(found) | {"steps": status, "manifests": [asdict(m) for m in manifests]}
+        document = asdict(found) | {"steps": status, "manifests": [asdict(m) for m in published]}
         click.echo(json.dumps(document, indent=1))
         return
-    _show(store, found, status, manifests)
-
-
-def _manifests(store: Store, names: list[str], found: RunSummary) -> list[Manifest]:
-    from dsml.evidence.manifests import manifests
-
-    return manifests(store, names, found.experiment, found.run_id, found.partition)
+    _show(store, found, status, published)
 
 
 def _show(
@@ -190,19 +184,17 @@ def _show_steps(
     attempts: dict[str, list[Attempt]],
     manifests: dict[str, Manifest],
 ) -> None:
-    from rich.table import Table
-
+    from dsml.cli.console import make_table
     from dsml.cli.results import short_path
     from dsml.store.manifest import NOTEBOOK_FILE
 
-    table = Table(title="Steps", title_justify="left", box=None, pad_edge=False)
-    for column in ("step", "status", "attempts", "executed notebook"):
-        table.add_column(column, overflow="fold")
+    columns = ("step", "status", "attempts", "executed notebook")
+    table = make_table(columns, "Steps", overflow="fold")
     for step, state in status.items():
         kept, published = attempts[step], manifests.get(step)
         if kept:
-            path = store.attempt_path(kept[-1].address, len(kept), NOTEBOOK_FILE)
-            table.add_row(step, state, str(len(kept)), short_path(str(path)))
+            path = store.attempt_path(kept[-1].address, kept[-1].number, NOTEBOOK_FILE)
+            table.add_row(step, state, str(kept[-1].number), short_path(str(path)))
         elif published is not None and published.cached:
             path = store.attempt_path(published.origin, published.attempts, NOTEBOOK_FILE)
             table.add_row(step, "unchanged", "", short_path(str(path)))
@@ -212,7 +204,7 @@ def _show_steps(
 
 
 def _show_parameters(console: Console, manifests: list[Manifest]) -> None:
-    from rich.table import Table
+    from dsml.cli.console import make_table
 
     rows = [
         (m.address.label, name, value)
@@ -222,9 +214,7 @@ def _show_parameters(console: Console, manifests: list[Manifest]) -> None:
     ]
     if not rows:
         return
-    table = Table(title="Parameters", title_justify="left", box=None, pad_edge=False)
-    for column in ("step", "parameter", "value", "from"):
-        table.add_column(column)
+    table = make_table(("step", "parameter", "value", "from"), "Parameters")
     for step, name, value in rows:
         shown = value.value
         text = number(shown) if isinstance(shown, float) else str(shown)

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dsml.contract.catalog import CATALOG_FILE, read_catalog
 from dsml.contract.problem import Problem, ProjectError, Where
-from dsml.evidence.manifests import manifests
+from dsml.evidence.manifests import with_instances
 from dsml.evidence.mlflow_runs import MlflowRuns
-from dsml.evidence.mlflow_state import reaches
+from dsml.evidence.mlflow_state import is_empty, reaches
 from dsml.evidence.models.registry import GATE_TAG, SINCE_TAG, Registry, Version
 from dsml.evidence.models.scores import held_out, score_of
 from dsml.step.models import CHALLENGER, CHAMPION, asking, registered_name, registry_of
-from dsml.step.tracking import DATABASE
 from dsml.store import Manifest, Store
 
 if TYPE_CHECKING:
@@ -202,9 +201,8 @@ class ChampionView:
     def _aliased(self, name: str) -> list[Aliased]:
         from mlflow.exceptions import MlflowException
 
-        folder = self.tracking.folder
-        if folder is not None and not (folder / DATABASE).exists():
-            return []  # nothing was tracked yet, and to ask would make the database
+        if is_empty(self.tracking):
+            return []
         client = self._client
         try:
             aliases = client.get_registered_model(name).aliases
@@ -277,9 +275,7 @@ class ChampionView:
         """
         step = version.step.partition("[")[0]
         for whole in store.published(step, version.experiment, version.run_id) if step else ():
-            address = whole.address
-            parts = manifests(store, [step], address.experiment, whole.run_id, address.partition)
-            for part in parts:
+            for part in with_instances(store, whole):
                 if part.address.label == version.step:
                     return part
         what = f"the run that made version {version.number} is not in the storage any more"

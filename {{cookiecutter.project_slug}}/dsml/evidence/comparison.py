@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
-from dsml.evidence.manifests import manifests
+from dsml.evidence.manifests import InRun, manifests
 from dsml.store import Manifest, Store
 from dsml.store.manifest import Json
 
@@ -22,24 +22,12 @@ PARAMETER, FACT, METRIC = "parameter", "fact", "metric"
 _KINDS = (PARAMETER, FACT, METRIC)
 
 
-class Run(Protocol):
+class Run(InRun, Protocol):
     """A run as it was recorded. Times are seconds since 1970."""
-
-    @property
-    def run_id(self) -> str:
-        """Its id."""
 
     @property
     def pipeline(self) -> str:
         """The pipeline that was run."""
-
-    @property
-    def experiment(self) -> str:
-        """The experiment that it was run for."""
-
-    @property
-    def partition(self) -> str | None:
-        """The partition beside the experiment."""
 
     @property
     def status(self) -> str:
@@ -130,22 +118,32 @@ def _key(value: Json) -> str:
 
 def read_row(store: Store, steps: Iterable[str], run: Run) -> Row:
     """Read the manifests of a run, in the order of ``steps``."""
-    found = manifests(store, steps, run.experiment, run.run_id, run.partition)
-    return Row(run, values_of(found))
+    return Row(run, values_of(manifests(store, steps, run)))
 
 
 def values_of(found: Iterable[Manifest]) -> dict[Column, Json]:
     """The values of a run by their columns."""
     values: dict[Column, Json] = {}
     for manifest in found:
-        step = manifest.address.label
+        given: dict[str, Json] = {}
         if manifest.instance is None:
-            parameters = {name: value.value for name, value in manifest.parameters.items()}
-            parameters |= _mapped(manifest)
-            values |= {Column(PARAMETER, step, name): v for name, v in parameters.items()}
-        values |= {Column(FACT, step, name): v for name, v in manifest.logged.items()}
-        values |= {Column(METRIC, step, name): v for name, v in manifest.metrics.items()}
+            given = {name: value.value for name, value in manifest.parameters.items()}
+            given |= _mapped(manifest)
+        label = manifest.address.label
+        values |= step_values(label, given, manifest.logged, manifest.metrics)
     return values
+
+
+def step_values(
+    label: str,
+    parameters: Mapping[str, Json],
+    facts: Mapping[str, Json],
+    metrics: Mapping[str, float | str],
+) -> dict[Column, Json]:
+    """The values of a step or an instance by their columns."""
+    kinds: dict[str, Mapping[str, Json]] = {PARAMETER: parameters, FACT: facts, METRIC: metrics}
+    found = ((kind, name, v) for kind, values in kinds.items() for name, v in values.items())
+    return {Column(kind, label, name): value for kind, name, value in found}
 
 
 def _mapped(manifest: Manifest) -> dict[str, Json]:
@@ -182,7 +180,7 @@ def compare(
     if by is not None:
         rows = sorted(rows, key=lambda row: _rank(row.values.get(by), ascending=ascending))
     if metrics:
-        wanted = [column for name in metrics for column in find(columns, name, "--metric")]
+        wanted = [column for name in metrics for column in _find(columns, name, "--metric")]
         columns = [column for column in columns if column.kind != METRIC or column in wanted]
     return Comparison(rows, columns, by, is_narrowed=bool(metrics))
 
@@ -194,7 +192,7 @@ def _ordered(rows: Sequence[Row]) -> list[Column]:
     return sorted(columns, key=lambda c: (_KINDS.index(c.kind), steps.index(c.base)))
 
 
-def find(columns: Iterable[Column], name: str, option: str) -> list[Column]:
+def _find(columns: Iterable[Column], name: str, option: str) -> list[Column]:
     """The metrics that a name means, which was given to ``option``.
 
     Raises:
@@ -203,20 +201,14 @@ def find(columns: Iterable[Column], name: str, option: str) -> list[Column]:
     known = [column for column in columns if column.kind == METRIC]
     found = [column for column in known if name in column.names]
     if not found:
-        names = {each for column in known for each in column.names}
-        raise unknown("metric", name, option, names)
+        what = f"{option} {name}: none of these runs has such a metric"
+        fix = suggest(name, {each for column in known for each in column.names})
+        raise ProjectError([Problem(Where("dsml compare"), what, fix, "unknown-metric")])
     return found
 
 
-def unknown(what: str, name: str, option: str, known: Iterable[str]) -> ProjectError:
-    """The error that none of the runs has a metric, or whatever it is, of that name."""
-    nearest = suggest(name, known)
-    told = f"{option} {name}: none of these runs has such a {what}"
-    return ProjectError([Problem(Where("dsml compare"), told, nearest, f"unknown-{what}")])
-
-
 def _one(columns: Iterable[Column], name: str) -> Column:
-    found = find(columns, name, "--sort")
+    found = _find(columns, name, "--sort")
     if len(found) > 1:
         listed = ", ".join(column.label for column in found)
         what = f"--sort {name}: that is the name of several metrics"

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from dsml.contract.problem import Problem, Where
 from dsml.evidence.records import Records
-from dsml.step.tracking import URI, Tracking
+from dsml.step.tracking import DATABASE, URI, Tracking
 from dsml.store import Store
 from dsml.store.runs import RUNNING, run_path
 
@@ -29,6 +29,11 @@ def reaches(tracking: Tracking) -> bool:
         return error.code < HTTPStatus.INTERNAL_SERVER_ERROR
     except (OSError, ValueError):
         return False
+
+
+def is_empty(tracking: Tracking) -> bool:
+    """Whether nothing was tracked in a folder yet: to ask MLflow would make its database."""
+    return tracking.folder is not None and not (tracking.folder / DATABASE).exists()
 
 
 def not_reached(tracking: Tracking) -> Problem:

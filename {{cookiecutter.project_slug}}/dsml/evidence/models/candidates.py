@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dsml.contract.catalog import Catalog
 from dsml.contract.figures import short_id
 from dsml.contract.models import Model
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
-from dsml.contract.wiring import outlines
-from dsml.evidence.manifests import manifests
+from dsml.evidence.manifests import known_steps, manifests, with_instances
 from dsml.store import Manifest, Store
 
 COMMAND = "dsml promote"
@@ -41,7 +40,7 @@ def best(
     *,
     run: str | None,
     experiment: str | None,
-    champion: tuple[str, str] = ("", ""),
+    champion: tuple[str, str],
 ) -> Candidate:
     """The best model of that name that any run has logged, or one run.
 
@@ -51,12 +50,12 @@ def best(
         model: which model, and by which metric.
         run: the id of the run; all, where none is given.
         experiment: only runs of this experiment.
-        champion: run and step of the champion: of equal ones it is taken, else the newest.
+        champion: run and step of the champion, which is taken of equal ones, else the newest is.
 
     Raises:
         ProjectError: there is no model, none has the metric, or it is unclear whose it is.
     """
-    steps = [*catalog.register, *outlines(catalog)]
+    steps = known_steps(catalog)
     found = list(_logged(store, steps, model.name, run, experiment))
     if not found:
         raise ProjectError([_no_model(model.name, run, experiment)])
@@ -90,9 +89,7 @@ def _logged(
         for whole in store.published(step, experiment, run or ""):
             if run is not None and whole.run_id != run:
                 continue
-            address = whole.address
-            parts = manifests(store, [step], address.experiment, whole.run_id, address.partition)
-            for part in parts:
+            for part in with_instances(store, whole):
                 origin = store.manifest(part.origin) if part.cached else part
                 if origin is None or model not in origin.models:
                     continue
@@ -103,10 +100,10 @@ def _logged(
 class _Values:
     """The values of a metric: of the step that logged a model, else of another one of its run."""
 
-    def __init__(self, store: Store, steps: Iterable[str], metric: str) -> None:
+    def __init__(self, store: Store, steps: Sequence[str], metric: str) -> None:
         self.known: set[str] = set()
         self._store = store
-        self._steps = list(steps)
+        self._steps = steps
         self._metric = metric
 
     def of(self, manifest: Manifest, run_id: str, beside: list[Manifest]) -> float | None:
@@ -129,11 +126,10 @@ class _Values:
 
     def _of_others(self, manifest: Manifest, run_id: str) -> dict[str, float]:
         """The values that other steps of the run have logged; of the same instance if any has."""
-        address = manifest.address
-        found = manifests(self._store, self._steps, address.experiment, run_id, address.partition)
+        found = manifests(self._store, self._steps, manifest.address.of_run(run_id))
         self.known |= {name for each in found for name in each.metrics}
         having = [each for each in found if _number(each.metrics.get(self._metric)) is not None]
-        same = [each for each in having if each.instance == address.instance is not None]
+        same = [each for each in having if each.instance == manifest.instance is not None]
         values = ((each.address.label, each.metrics[self._metric]) for each in same or having)
         return {label: float(value) for label, value in values}
 

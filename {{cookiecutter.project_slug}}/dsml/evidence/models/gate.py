@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from dsml.contract.catalog import Catalog
 from dsml.contract.figures import number
 from dsml.contract.models import Model
-from dsml.contract.wiring import outlines
-from dsml.evidence.manifests import manifests
+from dsml.evidence.manifests import known_steps, manifests
 from dsml.evidence.models.candidates import Candidate
 from dsml.evidence.models.decision import Criterion
 from dsml.evidence.models.scores import HeldOut, Score, held_out, measure, score_of
 from dsml.evidence.models.signatures import incompatible, shown
+from dsml.evidence.stored import copy_folder
 from dsml.step.checks import CheckResult
 from dsml.step.models import load
 from dsml.step.record import MODEL
@@ -113,12 +113,10 @@ class Gate:
         note = f"broken: {', '.join(dict.fromkeys(broken))}" if broken else ""
         return Criterion(name, not broken, count, "", note)
 
-    def _published(self) -> Iterable[Manifest]:
-        address = self._candidate.manifest.address
-        steps = [*self._catalog.register, *outlines(self._catalog)]
-        run = self._candidate.run_id
-        found = manifests(self._store, steps, address.experiment, run, address.partition)
-        return (each for each in found if each.instance is None)
+    def _published(self) -> list[Manifest]:
+        run = self._candidate.manifest.address.of_run(self._candidate.run_id)
+        found = manifests(self._store, known_steps(self._catalog), run)
+        return [each for each in found if each.instance is None]
 
     def _signature(self, champion: Measured | None) -> Criterion:
         new, old = (_signature_of(each) for each in (self.challenger, champion))
@@ -133,8 +131,9 @@ class Gate:
         path = self._store.attempt_path(manifest.origin, manifest.attempts, folder)
         if isinstance(path, Path):
             return path
-        path.fs.get(path.path, str(Path(self._copy.name, MODEL)), recursive=True)
-        return Path(self._copy.name, MODEL)
+        copy = Path(self._copy.name, MODEL)
+        copy_folder(path, copy)
+        return copy
 
 
 def _measured(load_it: Callable[[], PyFuncModel], data: HeldOut, score: Score) -> Measured:
