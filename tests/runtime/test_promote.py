@@ -390,6 +390,7 @@ def test_it_is_told_when_there_is_nothing_to_promote(project):
     assert "no metric 'accuracy' was logged for the model 'm'" in told(promote)
     project.run("r2", log=lambda c: c.log_metric("acuracy", 1))
     assert "run r2 has logged no model 'm'" in told(promote, run="r2")
+    assert told(promote, run="r9").startswith("dsml promote\n  no run 'r9' has left anything in ")
     assert "did you mean 'm'?" in told(promote, "mm")
     assert "--metric acuracy" in told(promote, metric="acuracy")
     assert "accuracy is better when it is higher" in told(promote, higher=False)

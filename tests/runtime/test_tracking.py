@@ -17,13 +17,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from conftest import free_port, run_command
 from dagster import DagsterEvent, DagsterEventType
 
+from dsml.cli import sync
 from dsml.contract.catalog import read_catalog
 from dsml.contract.project import load_project
+from dsml.evidence.mlflow_copy import _copy_values
 from dsml.evidence.mlflow_runs import MlflowRuns
 from dsml.evidence.mlflow_state import is_synced, keep_synced, reaches
+from dsml.evidence.mlflow_values import all_pages
 from dsml.evidence.records import Records
 from dsml.orchestrate.tracked import _SPEAKERS
 from dsml.step.tracking import Tracking, in_folder, tracking_of
@@ -380,6 +384,38 @@ def test_a_run_is_told_once_it_has_ended_whatever_was_told_under_way(root, datab
     for outcome in (RUNNING, "passed"):
         keep_synced(store, tracking, Records("r1", None, outcome, (), {}))
         assert is_synced(store, tracking, "r1", outcome) == (outcome != RUNNING)
+
+
+def test_a_run_that_is_not_there_cannot_be_sent(root, database, monkeypatch):
+    tracked(root, database, {"a.b": Step()})
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the command adds the project
+    done = CliRunner().invoke(sync.sync, ["zzz"])
+    assert str(done.exception).startswith("dsml sync\n  no run 'zzz' has left anything in ")
+
+
+def test_one_param_that_is_there_already_keeps_no_other_away(tmp_path, database):
+    from mlflow.entities import Param
+
+    both = []
+    for name in ("offline", "server"):
+        shutil.copytree(database.parent, tmp_path / name)
+        runs = MlflowRuns(in_folder(tmp_path / name, Tracking("", "", tmp_path / name)))
+        both.append((runs, runs.client.create_run(runs.experiment_id).info.run_id))
+    (offline, run), (there, target) = both
+    offline.log_params(run, [Param("depth", "2"), Param("rows", "7")])
+    there.log_params(target, [Param("depth", "1")])
+    _copy_values(offline, there, offline.client.get_run(run), target)
+    assert there.client.get_run(target).data.params == {"depth": "1", "rows": "7"}
+
+
+def test_what_is_searched_is_found_on_all_pages():
+    class Page(list):
+        token = None
+
+    pages = {None: Page([1, 2]), "next": Page([3])}
+    pages[None].token = "next"
+    assert list(all_pages(lambda page_token: pages[page_token])) == [1, 2, 3]
 
 
 def test_without_an_answer_sync_says_so(root, database):

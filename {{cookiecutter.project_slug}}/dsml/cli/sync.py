@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dsml.cli import cli, project_root
-from dsml.contract.figures import short_id
+from dsml.contract.figures import counted, short_id
 
 
 @cli.command()
@@ -22,9 +22,9 @@ def sync(*, run: str | None) -> None:
     root = project_root()
     tracking = tracking_in(root)
     store = open_store(root)
-    run_id = None if run is None else find_run(store, run)
+    run_id = None if run is None else find_run(store, run, "dsml sync")
     count = 0
     for sent in send(store, tracking, run_id):
         count += 1
         click.echo(f"{short_id(sent.run_id)}  {sent.outcome}  {sent.url}")
-    click.echo(f"{count} run{'s' * (count != 1)} sent to {tracking.shown}")
+    click.echo(f"{counted(count, 'run')} sent to {tracking.shown}")

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 from upath import UPath
 
 from dsml.contract.figures import short_id
 from dsml.evidence.mlflow_values import (
+    all_pages,
     batches,
     key_of,
     last_values,
@@ -30,7 +30,8 @@ from dsml.evidence.mlflow_values import (
     params,
     points,
 )
-from dsml.evidence.records import PASSED, Records, Tried, read_records
+from dsml.evidence.records import FAILED, PASSED, Records, Tried, read_records
+from dsml.evidence.stored import copy_folder, local_copy
 from dsml.step.models import client_of
 from dsml.step.record import MODEL, RECORD_FILE
 from dsml.step.reported import entries
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
 
 RUN_TAG, STEP_TAG, INSTANCE_TAG = "dsml.run_id", "dsml.step", "dsml.instance"
 STATUS_TAG, SYNCED_TAG, MODEL_TAG = "dsml.status", "dsml.synced", "dsml.model."
-_STATUSES = {PASSED: "FINISHED", CACHED: "FINISHED", "failed": "FAILED", RUNNING: "RUNNING"}
+PARENT_TAG = "mlflow.parentRunId"
+_STATUSES = {PASSED: "FINISHED", CACHED: "FINISHED", FAILED: "FAILED", RUNNING: "RUNNING"}
 # MLflow's UI has a face for training, and one for what talks.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 _PARENT = ""  # the label of a run as a whole
@@ -59,7 +61,7 @@ class Pushed:
     """The MLflow run of a step, and its logged models: name → id."""
 
     run_id: str
-    models: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str]
 
 
 class MlflowRuns:
@@ -121,7 +123,7 @@ class MlflowRuns:
             found = self._find(record.run_id, address.label)
             if found is None:
                 tags = {STEP_TAG: address.step, INSTANCE_TAG: address.instance or ""}
-                tags["mlflow.parentRunId"] = self.begin(record)
+                tags[PARENT_TAG] = self.begin(record)
                 found = self._create(record, address.label, address.label, started, tags)
             return str(found.info.run_id)
 
@@ -163,20 +165,13 @@ class MlflowRuns:
         with self._lock:
             known = self._known.setdefault(run_id, {})
             if label not in known:
-                for run in self._search(run_id):
+                for run in self.search(f"tags.`{RUN_TAG}` = '{run_id}'"):
                     known.setdefault(_label(run), run)
             return known.get(label)
 
-    def _search(self, run_id: str) -> Iterator[Run]:
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment_id], f"tags.`{RUN_TAG}` = '{run_id}'", page_token=token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+    def search(self, query: str = "") -> list[Run]:
+        """All MLflow runs that a query finds."""
+        return list(all_pages(partial(self.client.search_runs, [self.experiment_id], query)))
 
     def _create(
         self, record: RunRecord, label: str, name: str, started: str, tags: Mapping[str, str]
@@ -205,34 +200,35 @@ class MlflowRuns:
 
     def _push_values(self, store: Store, record: RunRecord, tried: Tried, run_id: str) -> None:
         parent, prefix = self.begin(record), f"{tried.attempt.address.label}."
-        self._log_params(run_id, params(tried))
-        self._log_params(parent, params(tried, prefix, mapped=False))
-        self._log_metrics(parent, last_values(tried, prefix))
+        self.log_params(run_id, params(tried))
+        self.log_params(parent, params(tried, prefix, mapped=False))
+        self.log_metrics(parent, last_values(tried, prefix))
         if tried.attempt.number:
-            self._push_logged(_Kept(store, tried), tried, run_id)
+            self._push_logged(store, tried, run_id)
         else:  # nothing was run, and the files are those of another run
-            self._log_metrics(run_id, last_values(tried))
+            self.log_metrics(run_id, last_values(tried))
 
-    def _push_logged(self, kept: _Kept, tried: Tried, run_id: str) -> None:
+    def _push_logged(self, store: Store, tried: Tried, run_id: str) -> None:
         """Push what an attempt has left: curves, files, models."""
-        logged = entries(kept.path(f"{LOGGED_FOLDER}/{RECORD_FILE}"))
-        self._log_metrics(run_id, points(logged))
+        kept = partial(store.attempt_path, tried.attempt.address, tried.attempt.number)
+        self.log_metrics(run_id, points(entries(kept(f"{LOGGED_FOLDER}/{RECORD_FILE}"))))
         for file in [HTML_FILE, *(f"{LOGGED_FOLDER}/{f}" for f in tried.logged.files.values())]:
-            with kept.local(file) as local:
+            with local_copy(kept(file)) as local:
                 if local is not None:
                     folder = PurePosixPath(file).parent.as_posix()
                     self.client.log_artifact(run_id, str(local), None if folder == "." else folder)
         known = self.client.get_run(run_id).data.tags
-        for name, folder in _models(logged).items():
+        for name, model in tried.logged.models.items():
             if MODEL_TAG + name not in known:
-                self._push_model(run_id, name, kept.path(f"{LOGGED_FOLDER}/{folder}"), tried)
+                self._push_model(run_id, name, kept(f"{LOGGED_FOLDER}/{model.folder}"), tried)
 
-    def _log_metrics(self, run_id: str, found: list[Metric]) -> None:
+    def log_metrics(self, run_id: str, found: Sequence[Metric]) -> None:
+        """Log metrics, as many at a time as MLflow takes."""
         for metrics in batches(found, _BATCH):
             self.client.log_batch(run_id, metrics=metrics)
 
-    def _log_params(self, run_id: str, found: list[Param]) -> None:
-        """Log params; one that the notebook has logged itself, with another value, keeps it."""
+    def log_params(self, run_id: str, found: Sequence[Param]) -> None:
+        """Log params; one that is there already, with another value, keeps it."""
         from mlflow.exceptions import MlflowException
 
         for some in batches(found, _PARAMS):
@@ -247,22 +243,26 @@ class MlflowRuns:
 
     def _push_model(self, run_id: str, name: str, folder: UPath, tried: Tried) -> None:
         """Make a logged model of MLflow of a folder that the notebook has saved a model in."""
-        from mlflow.entities import LoggedModelOutput
-
         tags = {RUN_TAG: tried.attempt.run_id, STEP_TAG: tried.attempt.address.label}
         model = self.client.create_logged_model(
             self.experiment_id, key_of(name).replace("/", "_").replace(".", "_"), run_id, tags
         )
         with tempfile.TemporaryDirectory() as temporary:
             local = Path(temporary, MODEL)
-            _copy_folder(folder, local)
+            copy_folder(folder, local)
             described = yaml.safe_load((local / "MLmodel").read_text(encoding="utf-8"))
             described |= {"model_id": model.model_id, "run_id": run_id}
             (local / "MLmodel").write_text(yaml.safe_dump(described), encoding="utf-8")
-            self.client.log_model_artifacts(model.model_id, str(local))
-        self.client.finalize_logged_model(model.model_id, "READY")
-        self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+            self.fill_model(run_id, model.model_id, local)
         self.client.set_tag(run_id, MODEL_TAG + name, model.model_id)
+
+    def fill_model(self, run_id: str, model_id: str, folder: Path) -> None:
+        """Give a logged model that has been made its files, and its place in a run."""
+        from mlflow.entities import LoggedModelOutput
+
+        self.client.log_model_artifacts(model_id, str(folder))
+        self.client.finalize_logged_model(model_id, "READY")
+        self.client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
 
     def _end(self, run_id: str, outcome: str, ended: str) -> None:
         self.client.set_tag(run_id, STATUS_TAG, outcome)
@@ -271,46 +271,6 @@ class MlflowRuns:
             self.client.update_run(run_id, status)
         else:
             self.client.set_terminated(run_id, status, milliseconds(ended) if ended else None)
-
-
-class _Kept:
-    """The files that an attempt has left in the store."""
-
-    def __init__(self, store: Store, tried: Tried) -> None:
-        self._store = store
-        self._attempt = tried.attempt
-
-    def path(self, file: str) -> UPath:
-        """One of them."""
-        return self._store.attempt_path(self._attempt.address, self._attempt.number, file)
-
-    @contextlib.contextmanager
-    def local(self, file: str) -> Iterator[Path | None]:
-        """A local path of one of them; None where it isn't there."""
-        path = self.path(file)
-        if isinstance(path, Path):
-            yield path if path.exists() else None
-            return
-        with tempfile.TemporaryDirectory() as temporary:
-            copy = Path(temporary, path.name)
-            try:
-                path.fs.get_file(path.path, str(copy))
-            except FileNotFoundError:
-                yield None
-                return
-            yield copy
-
-
-def _copy_folder(source: UPath, target: Path) -> None:
-    if isinstance(source, Path):
-        shutil.copytree(source, target)
-    else:
-        source.fs.get(source.path, str(target), recursive=True)
-
-
-def _models(logged: list[dict[str, Any]]) -> dict[str, str]:
-    """The models in a record: name → folder."""
-    return {entry["name"]: entry["file"] for entry in logged if entry.get("kind") == MODEL}
 
 
 def _last_attempts(records: Records) -> dict[str, Tried]:

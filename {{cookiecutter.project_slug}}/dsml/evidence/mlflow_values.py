@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -69,6 +69,17 @@ def params(tried: Tried, prefix: str = "", *, mapped: bool = True) -> list[Param
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST_PARAM else f"{text[: _LONGEST_PARAM - 1]}…"
+
+
+def all_pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """All that a search of MLflow finds, which gives a page at a time."""
+    token = None
+    while True:
+        page = search(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

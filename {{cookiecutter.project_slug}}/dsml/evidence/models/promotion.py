@@ -55,7 +55,7 @@ def promote(
     chosen = _by(project.model, metric, higher)
     if experiment is not None and experiment not in project.catalog.experiments:
         raise ProjectError([unknown("experiment", experiment, project.catalog.experiments)])
-    run_id = None if run is None else find_run(project.store, run)
+    run_id = None if run is None else find_run(project.store, run, COMMAND)
     with project.alone() as registry:
         before = registry.champion()
         candidate = best(

@@ -6,11 +6,12 @@ import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
-from dsml.evidence.mlflow_runs import MlflowRuns
+from dsml.evidence.mlflow_runs import RUN_TAG, STEP_TAG, MlflowRuns
+from dsml.evidence.mlflow_values import all_pages
 from dsml.evidence.models.candidates import COMMAND, Candidate
 from dsml.evidence.models.decision import Decision
 from dsml.step.facts import now
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.pyfunc import PyFuncModel
 
-RUN_TAG, STEP_TAG, EXPERIMENT_TAG = "dsml.run_id", "dsml.step", "dsml.experiment"
-METRIC_TAG, VALUE_TAG = "dsml.metric", "dsml.value"
+EXPERIMENT_TAG, METRIC_TAG, VALUE_TAG = "dsml.experiment", "dsml.metric", "dsml.value"
 SINCE_TAG, GATE_TAG = "dsml.champion_since", "dsml.gate"
 
 
@@ -77,14 +77,8 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """All versions, the newest first."""
-        found: list[ModelVersion] = []
-        token = None
-        while True:
-            page = self._client.search_model_versions(f"name = '{self.name}'", page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                break
+        search = partial(self._client.search_model_versions, f"name = '{self.name}'")
+        found = list(all_pages(search))
         aliases = self._aliases() if found else {}
         versions = [self._version(each, aliases) for each in found]
         return sorted(versions, key=lambda version: version.number, reverse=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from dsml.contract.catalog import Catalog
+from dsml.evidence.mlflow_state import is_empty
+from dsml.evidence.mlflow_values import all_pages
 from dsml.evidence.models.registry import Registry
 from dsml.step.models import asking, client_of, registered_name, registry_of
-from dsml.step.tracking import DATABASE, tracking_of
+from dsml.step.tracking import tracking_of
 
 COMMAND = "dsml gc"
 
@@ -22,16 +25,15 @@ def pinned(root: Path, catalog: Catalog) -> Mapping[tuple[str, str], str]:
         ProjectError: MLflow doesn't answer. What it refers to isn't known then.
     """
     tracking = tracking_of(root, catalog)
-    if tracking is None:
-        return {}
-    if tracking.folder is not None and not (tracking.folder / DATABASE).exists():
+    if tracking is None or is_empty(tracking):
         return {}
     tracking = registry_of(root, catalog, COMMAND)
     found: dict[tuple[str, str], str] = {}
     with asking(tracking, COMMAND):
         client = client_of(tracking)
         prefix = registered_name(catalog, "")
-        for model in client.search_registered_models(f"name LIKE '{prefix}%'", max_results=1000):
+        search = partial(client.search_registered_models, f"name LIKE '{prefix}%'")
+        for model in all_pages(search):
             if not model.aliases:
                 continue
             for version in Registry(tracking, model.name, client).versions():
