@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,14 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from fsspec.implementations.memory import MemoryFileSystem
 
 from dsml.contract.project import Project, load_project
+from dsml.evidence import trace
 from dsml.orchestrate.history import find_run, list_runs
 from dsml.step.inputs import find_inputs
 from dsml.store import StepRun, Store
+from dsml.store.runs import RUN_FILE, run_path
 
 from .projects import Step, write_project
-from .sites import Done, Runs, run_id_of, written
+from .sites import BEGINNING, Done, Runs, run_id_of, written
 
 FEW, MANY = 3, 30
 _LOOKS = ("open", "os.listdir", "os.scandir", "glob.glob")
@@ -138,6 +141,34 @@ def test_of_all_runs_only_those_are_read_that_are_listed(instance, read):
 def test_of_all_runs_only_the_newest_is_read_to_show_it(instance, read):
     assert find_run(instance, "latest").run_id == run_id_of(MANY - 1)
     assert read == [run_id_of(MANY - 1)]
+
+
+def add_ended(store: Store, number: int, hour: float) -> str:
+    """Add a run that began at the hour of its number, with a record written at another one."""
+    run_id = add(store, [number])
+    written = (BEGINNING + timedelta(hours=hour)).timestamp()
+    os.utime(run_path(store, run_id, RUN_FILE), (written, written))
+    return run_id
+
+
+def test_of_all_records_only_the_newest_is_read_to_find_the_latest_run(new_local):
+    store = new_local()
+    newest = [add_ended(store, number, number + 0.5) for number in range(MANY)][-1]
+    with LOOKED.at(store.root) as found:
+        assert trace.find_run(store, "latest") == newest
+    records = [path for _, path in found if path.endswith(RUN_FILE)]
+    assert records == [f"/.runs/{newest}/{RUN_FILE}"]
+
+
+@pytest.mark.parametrize(
+    "hours", [(9, 5, 4), (3, 3, 3), (0, 0, 0)], ids=["long", "at once", "dated by other means"]
+)
+def test_the_latest_run_is_the_one_that_began_last_whenever_its_record_was_written(
+    new_local, hours
+):
+    store = new_local()
+    runs = [add_ended(store, number, hour) for number, hour in enumerate(hours, start=1)]
+    assert trace.find_run(store, "latest") == runs[-1]
 
 
 def test_a_report_reads_of_runs_that_it_has_no_more_than_whether_they_are_the_same(

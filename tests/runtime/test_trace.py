@@ -156,7 +156,8 @@ def test_an_unchanged_step_has_no_attempt_and_is_linked_to_the_run_that_has_its_
     other = str(uuid.uuid4())
     begun = written.begin("a.b", 1)
     outputs = {"m": Output("m.bin", 3, "b" * 64)}
-    manifest = manifest_of(replace(begun, step="c.d", ended=at(1)), outputs, cached=other)
+    done, files = replace(begun, step="c.d", ended=at(1)), {"note": "note.txt"}
+    manifest = manifest_of(done, outputs, cached=other, files=files)
     note_cached(written.store, manifest)
     written.store.record(manifest)
     written.run("a.b", 1, 2)
@@ -166,6 +167,8 @@ def test_an_unchanged_step_has_no_attempt_and_is_linked_to_the_run_that_has_its_
     assert (step.outcome, found.children(step)) == ("cached", [])
     assert step.attributes["dsml.cached"] == other
     assert step.group("artefact")["m"]["path"] == f"wide/c/d/{other}/m.bin"
+    kept = f"wide/c/d/{other}/attempts/1"
+    assert step.group("file")["note"]["path"] == f"{kept}/logged/note.txt"
     assert [link.trace_id for link in step.links] == [trace_id(other)]
     assert found.run.outcome == "passed"
 

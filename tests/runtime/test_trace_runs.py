@@ -245,6 +245,12 @@ def test_a_folder_with_something_in_it_is_not_expanded_into(here, tmp_path):
     )
 
 
+def test_a_run_is_not_expanded_into_a_file(here, tmp_path):
+    (tmp_path / "mine").touch()
+    folder = tmp_path / "mine" / "run"
+    assert f"'{folder}' cannot be written: Not a directory" in dsml_trace("--expand", str(folder))
+
+
 def test_the_command_prints_mermaid(here):
     assert dsml_trace("--mermaid").startswith("flowchart LR\n")
     assert dsml_trace("--gantt").startswith("gantt\n  title all, run ")

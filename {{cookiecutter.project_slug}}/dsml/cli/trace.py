@@ -87,16 +87,20 @@ def write_tree(store: Store, found: Trace, folder: Path) -> None:
     """Write a run as a tree of folders, and tell which files of it are gone.
 
     Raises:
-        ProjectError: the folder holds something already.
+        ProjectError: the folder holds something already, or cannot be written.
     """
     from dsml.evidence.expand import expand
 
+    fix = "name a folder that is not there yet"
     if folder.exists() and any(folder.iterdir()):
-        fix = "name a folder that is not there yet"
-        raise ProjectError(
-            [Problem(Where("--expand"), f"'{folder}' is not empty", fix, "not-empty")]
-        )
-    for path in expand(store, found, folder):
+        what = f"'{folder}' is not empty"
+        raise ProjectError([Problem(Where("--expand"), what, fix, "not-empty")])
+    try:
+        gone = expand(store, found, folder)
+    except (NotADirectoryError, PermissionError) as error:
+        what = f"'{error.filename}' cannot be written: {error.strerror}"
+        raise ProjectError([Problem(Where("--expand"), what, fix, "not-written")]) from None
+    for path in gone:
         click.echo(f"gone: {path}", err=True)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dsml.evidence.attributes import attempt_attributes, given_and_made, run_attributes
-from dsml.evidence.records import KILLED, PASSED, Records, Tried
+from dsml.evidence.records import FAILED, KILLED, PASSED, WENT_WRONG, Records, Tried
 from dsml.step.spans import (
     ATTEMPT,
     ERROR,
@@ -31,9 +31,8 @@ from dsml.store import StepRun, Store
 from dsml.store.runs import CACHED, RUNNING
 
 SCOPE = "dsml"
-FAILED, CANCELLED = "failed", "cancelled"
 # Of several the first counts that is among them.
-_WORST = (FAILED, CANCELLED, KILLED, RUNNING, PASSED, CACHED)
+_WORST = (*WENT_WRONG, RUNNING, PASSED, CACHED)
 _STATUS = {PASSED: OK, CACHED: OK, RUNNING: UNSET}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dsml.evidence.records import Records, Tried
 from dsml.step.task import LOGGED_FOLDER
-from dsml.store import Attempt, Manifest, Store
+from dsml.store import Manifest, Store
 from dsml.store.manifest import ATTEMPTS_FOLDER, HTML_FILE, LOG_FILE, NOTEBOOK_FILE, Json
 from dsml.store.runs import RunRecord
 
@@ -49,6 +49,14 @@ def _of_record(record: RunRecord) -> Pairs:
     yield from _filled((f"dsml.ci.{name}", value) for name, value in record.ci.items())
 
 
+def kept_path(store: Store, tried: Tried, file: str) -> str:
+    """Where a file of an attempt lies below the storage, or of the one that was taken over."""
+    address, number = tried.attempt.address, tried.attempt.number
+    if not number and tried.manifest is not None:
+        address, number = tried.manifest.origin, tried.manifest.attempts
+    return store.layout.path(address, f"{ATTEMPTS_FOLDER}/{number}/{file}")
+
+
 def attempt_attributes(store: Store, tried: Tried) -> Pairs:
     """What is known of an attempt, beside what was given to it and what it has made."""
     attempt = tried.attempt
@@ -62,7 +70,7 @@ def attempt_attributes(store: Store, tried: Tried) -> Pairs:
     }
     yield from _filled(named.items())
     for name, file in KEPT.items() if attempt.ended else ():
-        yield f"dsml.evidence.{name}.path", _kept(store, attempt, file)
+        yield f"dsml.evidence.{name}.path", kept_path(store, tried, file)
 
 
 def given_and_made(store: Store, tried: Tried) -> Pairs:
@@ -84,15 +92,10 @@ def given_and_made(store: Store, tried: Tried) -> Pairs:
         yield f"dsml.fact.{name}", fact if isinstance(fact, _SCALARS) else json.dumps(fact)
     for name, file in logged.files.items() if attempt.ended else ():
         yield f"dsml.file.{name}.file", file
-        yield f"dsml.file.{name}.path", _kept(store, attempt, f"{LOGGED_FOLDER}/{file}")
+        yield f"dsml.file.{name}.path", kept_path(store, tried, f"{LOGGED_FOLDER}/{file}")
     for name, model in logged.models.items() if attempt.ended else ():
         yield f"dsml.model.{name}.flavour", model.flavour
-        yield f"dsml.model.{name}.path", _kept(store, attempt, f"{LOGGED_FOLDER}/{model.folder}")
-
-
-def _kept(store: Store, attempt: Attempt, file: str) -> str:
-    """Where a file of an attempt lies below the storage."""
-    return store.layout.path(attempt.address, f"{ATTEMPTS_FOLDER}/{attempt.number}/{file}")
+        yield f"dsml.model.{name}.path", kept_path(store, tried, f"{LOGGED_FOLDER}/{model.folder}")
 
 
 def _artefacts(store: Store, manifest: Manifest) -> Pairs:

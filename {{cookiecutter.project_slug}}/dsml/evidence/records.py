@@ -24,7 +24,8 @@ from dsml.store.paths import leads_away
 from dsml.store.remote import read
 from dsml.store.runs import CACHED, RUNNING, RunRecord, noted, read_run
 
-PASSED, KILLED = "passed", "killed"
+PASSED, FAILED, KILLED = "passed", "failed", "killed"
+WENT_WRONG = (FAILED, "cancelled", KILLED)  # the worst first
 _READERS = 16  # files of a remote storage that are read at once
 T = TypeVar("T")
 R = TypeVar("R")
@@ -59,6 +60,11 @@ class Tried:
     def is_open(self) -> bool:
         """Whether it has not ended, or nobody was left to write down that it has."""
         return not self.attempt.ended
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its files are in the store: it has ended, and was run at all."""
+        return not self.is_open and self.attempt.number > 0
 
     @property
     def is_complete(self) -> bool:

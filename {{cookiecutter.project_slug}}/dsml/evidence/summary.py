@@ -15,7 +15,7 @@ from typing import Any
 from dsml.contract.figures import duration, number, short_id
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.evidence.mermaid import graph_mermaid
-from dsml.evidence.records import read_each
+from dsml.evidence.records import WENT_WRONG, read_each
 from dsml.evidence.steps import edges
 from dsml.evidence.trace import Trace
 from dsml.step.spans import Span
@@ -168,7 +168,7 @@ def _version(summary: Summary) -> str:
 
 
 def _failures(trace: Trace) -> Iterator[str]:
-    bad = [a for a in trace.attempts if a.outcome in ("failed", "killed", "cancelled")]
+    bad = [a for a in trace.attempts if a.outcome in WENT_WRONG]
     for span in bad[:_MOST_FAILURES]:
         yield from ("", f"**{_text(span.name)}**: {span.outcome}")
         if text := _error(span)[:_LONGEST]:

@@ -16,7 +16,8 @@ ends its trace is written to ``.runs/<run id>/trace.json`` below the storage, in
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,15 @@ from dsml.contract.project import find_root
 from dsml.evidence.assemble import spans_of
 from dsml.evidence.query import COMMAND, select, value_of
 from dsml.evidence.records import Tried, read_each, read_records
+from dsml.evidence.stored import read_if_there
 from dsml.step.facts import now
 from dsml.step.otlp import from_otlp, to_otlp
 from dsml.step.spans import ATTEMPT, INSTANCE, RUN, STEP, Span
 from dsml.store import Store
-from dsml.store.remote import read
-from dsml.store.runs import TRACE_FILE, read_run, run_ids, run_path
+from dsml.store.runs import RUN_FILE, TRACE_FILE, read_run, run_ids, run_path
 
 LATEST = "latest"
+_SKEW = 60.0  # seconds by which the clock of a file server may be slow
 
 
 class Trace:
@@ -96,6 +98,10 @@ class Trace:
         """The document that ``trace.json`` holds."""
         return to_otlp(self.spans)
 
+    def to_json(self) -> str:
+        """``trace.json`` as it is written."""
+        return json.dumps(self.to_otlp(), ensure_ascii=False, separators=(",", ":")) + "\n"
+
 
 def load(run: str = LATEST, root: Path | None = None) -> Trace:
     """The trace of a run: of one that is over as it was written, else of what there is now.
@@ -128,11 +134,8 @@ def trace_of(store: Store, run_id: str) -> Trace:
 
 def read_trace(store: Store, run_id: str) -> Trace | None:
     """The trace as it was written, None where it was not."""
-    try:
-        document = json.loads(read(run_path(store, run_id, TRACE_FILE)))
-    except FileNotFoundError:
-        return None
-    return Trace(run_id, from_otlp(document))
+    written = read_if_there(run_path(store, run_id, TRACE_FILE))
+    return None if written is None else Trace(run_id, from_otlp(json.loads(written)))
 
 
 def assemble(store: Store, run_id: str, known: dict[str, Tried] | None = None) -> Trace:
@@ -152,8 +155,7 @@ def assemble(store: Store, run_id: str, known: dict[str, Tried] | None = None) -
 def write(store: Store, run_id: str, known: dict[str, Tried] | None = None) -> Trace:
     """Put the trace of a run together, and write it to its ``trace.json``."""
     found = assemble(store, run_id, known)
-    text = json.dumps(found.to_otlp(), ensure_ascii=False, separators=(",", ":"))
-    store.write(run_path(store, run_id, TRACE_FILE), f"{text}\n")
+    store.write(run_path(store, run_id, TRACE_FILE), found.to_json())
     return found
 
 
@@ -167,7 +169,7 @@ def find_run(store: Store, name: str, command: str = COMMAND) -> str:
     if name in ids:
         return name
     if name == LATEST and ids:
-        return _newest_first(store, ids)[0]
+        return _latest(store, ids)
     found = [run_id for run_id in ids if name and run_id.startswith(name)]
     if len(found) == 1:
         return found[0]
@@ -175,6 +177,36 @@ def find_run(store: Store, name: str, command: str = COMMAND) -> str:
         raise _unknown(store, name, command)
     what, fix = f"'{name}' begins {len(found)} runs", "give more of the id: dsml runs lists them"
     raise ProjectError([Problem(Where(command), what, fix, "unknown-run")])
+
+
+def _latest(store: Store, ids: Sequence[str]) -> str:
+    """The run that began last.
+
+    A record is written when its run begins, and when it ends: no run began after its record was
+    written. A folder tells when that was, so there the newest few records are all that is read.
+    """
+    if not store.is_local:
+        return _newest_first(store, ids)[0]
+    written = sorted(((_written(store, run_id), run_id) for run_id in ids), reverse=True)
+    begun, latest = "", written[0][1]
+    for moment, run_id in written:
+        if moment < begun:
+            break
+        record = read_run(store, run_id)
+        if record is not None and record.started > moment:  # the files are dated by other means
+            return _newest_first(store, ids)[0]
+        if record is not None and record.started > begun:
+            begun, latest = record.started, run_id
+    return latest
+
+
+def _written(store: Store, run_id: str) -> str:
+    """When the record of a run was written at the latest, in ISO 8601; "" where there is none."""
+    try:
+        changed = run_path(store, run_id, RUN_FILE).stat().st_mtime
+    except FileNotFoundError:
+        return ""
+    return datetime.fromtimestamp(changed + _SKEW, UTC).isoformat(timespec="microseconds")
 
 
 def _newest_first(store: Store, ids: Iterable[str]) -> list[str]:
