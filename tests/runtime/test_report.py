@@ -294,6 +294,18 @@ def test_a_run_that_is_gone_vanishes_and_so_do_the_links_to_it(new_local, site):
     assert dead_links(site) == []
 
 
+def test_a_run_that_carries_on_another_leads_to_it_as_long_as_it_is_there(new_local, site):
+    store = new_local()
+    first = Runs(store).add(1, {"a.b": Done(error="x")})
+    second = Runs(store).add(2, parent=first)
+    written(store, site)
+    links = [link.get("href") for link in page(site, "runs", second, "index.html").all("a")]
+    assert f"../{first}/index.html" in links
+    shutil.rmtree(store.root / ".runs" / first)
+    assert written(store, site).written == 1
+    assert dead_links(site) == []
+
+
 def test_a_site_that_grew_is_the_one_that_is_written_at_once(store, site, tmp_path):
     runs = Runs(store)
     first = runs.add(1, {"a.b": Done(metrics={"m": 1.0})})

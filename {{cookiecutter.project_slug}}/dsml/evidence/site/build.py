@@ -16,12 +16,13 @@ from pathlib import Path
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.evidence.assemble import spans_of
 from dsml.evidence.records import Records, read_each, read_records
-from dsml.evidence.site.facts import Reader
 from dsml.evidence.site.files import Folder, remove_others, remove_parts, write_changed
 from dsml.evidence.site.overview import write_overview
-from dsml.evidence.site.pages import INDEX, Pages, row_of
+from dsml.evidence.site.pages import Pages, row_of
+from dsml.evidence.site.reader import Reader
 from dsml.evidence.site.state import STATE_FILE, Entry, State
-from dsml.evidence.site.templating import FOLDER
+from dsml.evidence.site.templating import FOLDER, INDEX
+from dsml.evidence.stored import read_if_there
 from dsml.evidence.trace import Trace
 from dsml.step.facts import now
 from dsml.store import Store
@@ -115,11 +116,8 @@ class _Build:
 
     def _stamp(self, run_id: str) -> tuple[str, str]:
         """The sha256 of a run's record, "" of one that has none."""
-        try:
-            content = run_path(self._store, run_id, RUN_FILE).read_bytes()
-        except FileNotFoundError:
-            return run_id, ""
-        return run_id, hashlib.sha256(content).hexdigest()
+        record = read_if_there(run_path(self._store, run_id, RUN_FILE))
+        return run_id, "" if record is None else hashlib.sha256(record).hexdigest()
 
     def _is_current(self, run_id: str, stamp: str, ids: set[str]) -> bool:
         """Whether the pages of a run are what they would be if they were written now."""

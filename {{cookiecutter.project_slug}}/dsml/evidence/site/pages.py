@@ -9,14 +9,15 @@ from typing import Any
 from dsml.contract.figures import duration, short_id
 from dsml.evidence.charts import gantt_svg, graph_svg
 from dsml.evidence.comparison_view import text_of
-from dsml.evidence.site.facts import AttemptFacts, File, Reader, RunFacts, StepFacts, log_shown
+from dsml.evidence.records import WENT_WRONG
+from dsml.evidence.site.facts import AttemptFacts, File, RunFacts, StepFacts
 from dsml.evidence.site.files import Folder
 from dsml.evidence.site.notebooks import notebook_page, report_page
-from dsml.evidence.site.templating import environment, script
+from dsml.evidence.site.reader import Reader
+from dsml.evidence.site.templating import INDEX, environment, script
 from dsml.evidence.steps import told
 from dsml.store.runs import TRACE_FILE
 
-INDEX = "index.html"
 DATA = "data.js"
 NOTEBOOK, REPORT, LOG = "notebook.html", "report.html", "log.txt"
 _LARGEST = 32 * 1024 * 1024  # bytes of an executed notebook that is turned into a page
@@ -43,8 +44,7 @@ class Pages:
             for file in (*step.figures, *step.artefacts):
                 self._copy(file)
             self._page("step.html", "../../../", (step.label, INDEX), step=step)
-        trace = json.dumps(self._run.trace.to_otlp(), ensure_ascii=False, separators=(",", ":"))
-        self._folder.write(f"{trace}\n", TRACE_FILE)
+        self._folder.write(self._run.trace.to_json(), TRACE_FILE)
         self._folder.write(self._data(), DATA)
         figures = [figure for step in self._run.leaves for figure in step.pictures]
         self._page(
@@ -81,7 +81,6 @@ class Pages:
             (*place, INDEX),
             step=step,
             attempt=attempt,
-            log=log_shown(attempt.log),
             notes=notes,
         )
 
@@ -126,7 +125,7 @@ class Pages:
 def row_of(run: RunFacts) -> dict[str, Any]:
     """What the list of all runs says of a run."""
     span, record = run.trace.run, run.record
-    bad = [s.label for s in run.leaves if s.span.outcome in ("failed", "killed", "cancelled")]
+    bad = [s.label for s in run.leaves if s.span.outcome in WENT_WRONG]
     reports = [[step.label, str(step.report.number)] for step in run.reports if step.report]
     return {
         "id": run.run_id,
