@@ -400,7 +400,7 @@ def test_one_param_that_is_there_already_keeps_no_other_away(tmp_path, database)
     both = []
     for name in ("offline", "server"):
         shutil.copytree(database.parent, tmp_path / name)
-        runs = MlflowRuns(in_folder(tmp_path / name, Tracking("", "", tmp_path / name)))
+        runs = MlflowRuns(in_folder(tmp_path / name, Tracking("", "small", tmp_path)))
         both.append((runs, runs.client.create_run(runs.experiment_id).info.run_id))
     (offline, run), (there, target) = both
     offline.log_params(run, [Param("depth", "2"), Param("rows", "7")])
