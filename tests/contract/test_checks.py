@@ -351,6 +351,10 @@ def schema_message(make, spec_of):
         "from other import Table",
         "from other import *",
         "if 1:\n    Table = 1",
+        "with open('x') as Table:\n    pass",
+        "for Table in (1,):\n    pass",
+        "if (Table := 1):\n    pass",
+        "match 1:\n    case 1:\n        Table = 1",
         "Table = '\\d'",
         "\ufeffTable = 1",
     ],
@@ -373,7 +377,8 @@ def test_a_schema_of_a_module_that_is_not_there_is_told(schema_message):
 
 
 def test_a_schema_that_a_module_does_not_assign_is_told(make, schema_message):
-    make.file("lib/schemas.py", "import pandera.pandas as pa\nTabel = 1\nprint(Table)\n")
+    used = "def f():\n    Table = 1\nprint(Table)\n"
+    make.file("lib/schemas.py", f"import pandera.pandas as pa\nTabel = 1\n{used}")
     assert schema_message() == [
         "  checks.table.schema: lib/schemas.py assigns no 'Table'",
         "  did you mean 'Tabel'?",

@@ -13,7 +13,7 @@ from dsml.contract.source import parse
 Finding = tuple[str, str]  # what is wrong, and how to mend it
 
 ANY = "*"  # among the names that a module defines: it may define others too
-_BLOCKS = ("body", "orelse", "finalbody", "handlers")
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,15 @@ def _bound(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
                 yield (ANY if node.name == "__getattr__" else node.name), node
             elif isinstance(node, ast.Import | ast.ImportFrom):
                 yield from ((alias.asname or alias.name, node) for alias in node.names)
-            elif isinstance(node, ast.Assign | ast.AnnAssign):
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                for name in (n for target in targets for n in ast.walk(target)):
-                    if isinstance(name, ast.Name):
-                        yield name.id, node
             else:
+                yield from ((name, node) for name in _assigned(node))
                 yield from _bound(node)
+
+
+def _assigned(node: ast.AST) -> Iterator[str]:
+    """The names that a statement assigns itself, not in the statements below it."""
+    for part in ast.iter_child_nodes(node):
+        if isinstance(part, ast.stmt | ast.excepthandler | ast.match_case):
+            continue
+        names = (each for each in ast.walk(part) if isinstance(each, ast.Name))
+        yield from (name.id for name in names if isinstance(name.ctx, ast.Store))
