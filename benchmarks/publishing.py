@@ -22,8 +22,7 @@ from dsml.step.record import Record
 from dsml.step.task import HASHES_FOLDER
 from dsml.store import Layout, Manifest, Staging, StepRun, Store
 from dsml.store.manifest import Output
-from dsml.store.publish import input_of
-from dsml.store.publish import measure as measure_file
+from dsml.store.manifest import measure as measure_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +146,7 @@ class _Ours:
         found = self._store.newest("a.table", "baseline")
         if found is None:
             raise RuntimeError("what was published isn't there")
-        load(self._store.fetch(input_of(found, _OUT), address))
+        load(self._store.fetch(found.as_input(_OUT), address))
 
 
 def _context(address: StepRun, staging: Staging) -> Context:

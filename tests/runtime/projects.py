@@ -27,7 +27,7 @@ from dsml.contract.catalog import DEFAULT_PATTERN
 from dsml.contract.register import write_register
 from dsml.contract.scaffold import notebook
 from dsml.store import Manifest
-from dsml.store.publish import measure
+from dsml.store.manifest import measure
 
 PROJECT_FOLDER = next(
     Path(__file__).resolve().parents[2].glob("[{][{]cookiecutter.project_slug[}][}]")

@@ -18,8 +18,8 @@ from dsml.evidence.site.build import Built, build
 from dsml.step.process import mark
 from dsml.step.record import Record
 from dsml.store import Attempt, Input, Manifest, StepRun, Store, Value
-from dsml.store.publish import measure
-from dsml.store.runs import RunRecord, keep_run, note
+from dsml.store.manifest import measure
+from dsml.store.runs import RunRecord, begin, keep_run
 
 BEGINNING = datetime(2026, 3, 1, 12, tzinfo=UTC)
 # The smallest PNG: one pixel.
@@ -131,7 +131,7 @@ class Runs:
                 instance=key.removesuffix("]") or None,
                 process=mark(),
             )
-            note(self.store, attempt)
+            begin(self.store, attempt)
             begun += timedelta(seconds=done.seconds)
             if run.status == "running" and name == list(run.steps)[-1]:
                 return begun
@@ -166,10 +166,7 @@ class Runs:
 def _manifest(attempt: Attempt, done: Done, outs: Mapping[str, Any]) -> Manifest:
     last = {n: v[-1] if isinstance(v, list) else v for n, v in done.metrics.items()}
     return Manifest(
-        step=attempt.step,
-        run_id=attempt.run_id,
-        experiment=attempt.experiment,
-        partition=attempt.partition,
+        **vars(attempt.address),
         parameters=attempt.parameters,
         inputs=attempt.inputs,
         outputs=outs,
@@ -182,7 +179,6 @@ def _manifest(attempt: Attempt, done: Done, outs: Mapping[str, Any]) -> Manifest
         executed="",
         metrics=last,
         files={Path(file).stem: file for file in done.logged},
-        instance=attempt.instance,
     )
 
 

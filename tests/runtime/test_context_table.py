@@ -22,8 +22,7 @@ from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.step.context import Setting
 from dsml.step.table import as_html, as_text
 from dsml.store import Manifest, StepRun, Store
-from dsml.store.manifest import NOTEBOOK_FILE
-from dsml.store.publish import measure
+from dsml.store.manifest import NOTEBOOK_FILE, measure
 
 from .conftest import execute
 from .projects import Step, write_project

@@ -33,10 +33,9 @@ from dsml.evidence.retention.plan import Rule, make_plan
 from dsml.evidence.retention.sweep import Sweeper
 from dsml.step.process import mark
 from dsml.store import Attempt, InstanceRun, Layout, Manifest, Output, Plan, StepRun, Store
-from dsml.store.manifest import MANIFEST_FILE
-from dsml.store.publish import input_of, measure
+from dsml.store.manifest import MANIFEST_FILE, measure
 from dsml.store.remote import Remote
-from dsml.store.runs import RunRecord, keep_run, note, run_ids
+from dsml.store.runs import RunRecord, begin, keep_run, run_ids
 from dsml.store.takeover import holds, take_over
 
 from .projects import Step, broken_artefacts, write_project
@@ -70,10 +69,7 @@ def then(number):
 
 def manifest_of(address, outputs=None, number=0, **about):
     return Manifest(
-        step=address.step,
-        run_id=address.run_id,
-        experiment=address.experiment,
-        partition=address.partition,
+        **vars(address),
         parameters={},
         outputs=outputs or {},
         code="c0de",
@@ -83,17 +79,13 @@ def manifest_of(address, outputs=None, number=0, **about):
         ended=at(number),
         attempts=1,
         executed="attempts/1/executed.ipynb",
-        instance=address.instance,
         **{"inputs": {}, "fingerprint": f"{address.label}-{number}"} | about,
     )
 
 
 def attempt_of(address, number, status, process="", inputs=None):
     return Attempt(
-        step=address.step,
-        run_id=address.run_id,
-        experiment=address.experiment,
-        partition=address.partition,
+        **vars(address),
         number=1,
         status=status,
         error="",
@@ -101,7 +93,6 @@ def attempt_of(address, number, status, process="", inputs=None):
         ended="" if status == "running" else at(number),
         parameters={},
         inputs=inputs or {},
-        instance=address.instance,
         process=process,
     )
 
@@ -133,7 +124,7 @@ class Runs:
     def publish(self, step, run_id, number, *, instance=None, content="", **about):
         """Publish a step with one artefact."""
         address = StepRun(step, "baseline", run_id, None, instance)
-        note(self.store, attempt_of(address, number, "running", inputs=about.get("inputs")))
+        begin(self.store, attempt_of(address, number, "running", inputs=about.get("inputs")))
         staging = self.store.stage(address, 1)
         (staging.outs / "out.txt").write_text(content or f"{address}")
         (staging.evidence / "executed.ipynb").write_text("{}")
@@ -146,7 +137,7 @@ class Runs:
 
     def fail(self, step, run_id, number, inputs=None):
         address = StepRun(step, "baseline", run_id)
-        note(self.store, attempt_of(address, number, "running", inputs=inputs))
+        begin(self.store, attempt_of(address, number, "running", inputs=inputs))
         staging = self.store.stage(address, 1)
         (staging.evidence / "executed.ipynb").write_text("{}")
         self.store.keep_attempt(address, staging, attempt_of(address, number, "failed"))
@@ -158,7 +149,7 @@ class Runs:
             run_id = f"run-{number}"
             self.begin(run_id, number, "load.data", "train.fit")
             data = self.publish("load.data", run_id, number)
-            self.publish("train.fit", run_id, number, inputs={"data": input_of(data, "out")})
+            self.publish("train.fit", run_id, number, inputs={"data": data.as_input("out")})
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -317,7 +308,7 @@ def test_failures_are_counted_apart_and_keep_what_they_have_read(store, runs):
     runs.usual(1)
     runs.begin("run-5", 5, "load.data", "train.fit")
     data = runs.publish("load.data", "run-5", 5)
-    runs.fail("train.fit", "run-5", 5, inputs={"data": input_of(data, "out")})
+    runs.fail("train.fit", "run-5", 5, inputs={"data": data.as_input("out")})
     runs.usual(2, first=6)
     sweep(store)
     assert visible(store) == {("load.data", "run-5"), *both(7)}

@@ -12,7 +12,7 @@ import pytest
 from dsml.contract.catalog import read_catalog
 from dsml.contract.problem import ProjectError
 from dsml.store import Manifest, StepRun, Store
-from dsml.store.publish import measure
+from dsml.store.manifest import measure
 
 from .projects import Step, write_notebook, write_project
 

@@ -23,7 +23,7 @@ from dsml.orchestrate.definitions import load_definitions
 from dsml.orchestrate.stock import get_dagstermill_op_params
 from dsml.step.reported import Reported
 from dsml.store import Curve, Manifest
-from dsml.store.publish import measure
+from dsml.store.manifest import measure
 
 from .projects import Step, manifests_of, write_notebook, write_project
 

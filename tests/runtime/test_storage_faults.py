@@ -191,7 +191,9 @@ def test_a_large_file_is_sent_in_parts_and_seen_when_the_last_is_there(
     assert store.fetch(store.resolve("train.fit.model", FIT), FIT).read_bytes() == content
 
 
-def test_an_upload_that_was_never_finished_is_not_seen_and_can_be_removed(store, proxy, direct):
+def test_an_upload_that_was_never_finished_is_not_seen_and_can_be_removed(
+    store, direct, monkeypatch
+):
     key = store.path(FIT, "model.bin").path
     bucket, _, name = key.partition("/")
     begun = direct.call_s3("create_multipart_upload", Bucket=bucket, Key=name)
@@ -200,7 +202,9 @@ def test_an_upload_that_was_never_finished_is_not_seen_and_can_be_removed(store,
     )
     assert not store.path(FIT, "model.bin").exists()
     assert store.manifest(FIT) is None
-    assert abandoned_uploads(store, timedelta(days=50 * 365)) == []
+    with monkeypatch.context() as patch:
+        patch.setattr("dsml.store.leftovers.AGE", timedelta(days=50 * 365))
+        assert abandoned_uploads(store) == []
     (upload,) = abandoned_uploads(store)  # this server says of each that it began in 2010
     assert upload.file == "baseline/train/fit/run-1/model.bin"
     remove_upload(store, upload)

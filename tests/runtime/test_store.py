@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from dsml.contract.catalog import read_catalog
 from dsml.contract.problem import ProjectError
 from dsml.store import Attempt, Curve, Input, Layout, Manifest, Output, StepRun, Store, Value
+from dsml.store.manifest import measure
 from dsml.store.paths import newest_path
-from dsml.store.publish import measure
 
 from .projects import PROJECT_FOLDER, Step, broken_artefacts, leftovers, write_project
 
@@ -48,10 +48,7 @@ def at(second):
 
 def manifest_of(address, outputs, ended=None):
     return Manifest(
-        step=address.step,
-        run_id=address.run_id,
-        experiment=address.experiment,
-        partition=address.partition,
+        **vars(address),
         parameters={"n": Value(3, "default")},
         inputs={},
         outputs=outputs,
@@ -82,10 +79,7 @@ def keep(store, address, number, status="passed", **files):
     for name, text in files.items():
         (staging.evidence / f"{name}.txt").write_text(text)
     record = Attempt(
-        step=address.step,
-        run_id=address.run_id,
-        experiment=address.experiment,
-        partition=address.partition,
+        **vars(address),
         number=number,
         status=status,
         error="" if status == "passed" else "it went wrong",
@@ -222,7 +216,7 @@ def test_without_its_pointer_the_newest_is_looked_for(new_store, pattern):
     store = new_store(pattern)
     for second, run_id in ((4, "a"), (7, "b"), (5, "c")):
         publish(store, FIT.of_run(run_id), at(second), model=b"1")
-    store._at(newest_path(FIT)).unlink()
+    store.at(newest_path(FIT)).unlink()
     assert store.newest("train.fit", "baseline").run_id == "b"
 
 
@@ -236,7 +230,7 @@ def test_looking_for_the_newest_does_not_take_a_neighbour_for_it(new_store, patt
         StepRun("train.fit", "baseline-2", "run-9"),
     ):
         publish(store, other, at(9), model=b"9")
-    store._at(newest_path(FIT)).unlink()
+    store.at(newest_path(FIT)).unlink()
     assert store.newest("train.fit", "baseline").run_id == "run-1"
 
 
@@ -251,10 +245,10 @@ def test_a_pointer_to_a_deleted_run_is_no_obstacle(store):
 
 def test_a_pointer_that_cannot_be_read_is_no_obstacle(store):
     publish(store, FIT, model=b"1")
-    store._at(newest_path(FIT)).write_bytes(b'{"run_')
+    store.at(newest_path(FIT)).write_bytes(b'{"run_')
     assert store.newest("train.fit", "baseline").run_id == "run-1"
     publish(store, FIT.of_run("run-2"), at(5), model=b"2")
-    assert json.loads(store._at(newest_path(FIT)).read_bytes())["run_id"] == "run-2"
+    assert json.loads(store.at(newest_path(FIT)).read_bytes())["run_id"] == "run-2"
 
 
 def test_an_input_is_the_one_of_this_run_then_the_newest(store):
@@ -480,7 +474,7 @@ PUBLISH_FOR_EVER = """
     from pathlib import Path
     from upath import UPath
     from dsml.store import Layout, Manifest, StepRun, Store
-    from dsml.store.publish import measure
+    from dsml.store.manifest import measure
 
     folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
     store = Store(UPath(folder), Layout(sys.argv[3]), folder)

@@ -19,13 +19,12 @@ from dsml.store.cache import Cache
 from dsml.store.manifest import MANIFEST_FILE, InstanceRun, LoggedModel, Manifest, Plan
 from dsml.store.missing import is_missing, newest_of
 from dsml.store.paths import leads_away, same_path
-from dsml.store.publish import input_of
 from dsml.store.remote import Patience, delete, glob, read, read_all
 from dsml.store.runs import (
     RunRecord,
+    begin,
     has_attempts,
     keep_run,
-    note,
     note_cached,
     noted,
     read_run,
@@ -140,7 +139,7 @@ def test_what_a_step_reads_of_a_mapped_one_names_the_run_and_the_values_of_each_
     }
     instances = {"n1": InstanceRun("run-0", {"n": 1}), "n2": InstanceRun("run-1", {"n": 2})}
     address = replace(KEY, instance=None)
-    found = input_of(replace(manifest_of(address, outputs, at(5)), instances=instances), "m")
+    found = replace(manifest_of(address, outputs, at(5)), instances=instances).as_input("m")
     assert (found.path, found.run_id, found.file, found.bytes) == ("train.fit.m", "run-1", "", 3)
     assert (found.published, found.partition, found.instance) == (at(5), "monday", None)
     assert found.parts == {
@@ -152,7 +151,7 @@ def test_what_a_step_reads_of_a_mapped_one_names_the_run_and_the_values_of_each_
 
 def test_what_was_taken_over_is_read_where_it_lies():
     taken = replace(manifest_of(FIT, {"m": Output("m.bin", 1, "aa")}), cached="run-0")
-    found = input_of(taken, "m")
+    found = taken.as_input("m")
     assert (found.run_id, found.bytes, found.parts) == ("run-0", 1, None)
     assert taken.origin == FIT.of_run("run-0")
 
@@ -415,15 +414,15 @@ def test_the_record_of_a_run_is_the_same_after_writing_and_reading(store):
 def test_all_runs_that_have_left_something_are_listed(store):
     assert list(run_ids(store)) == []
     keep_run(store, RUN)
-    note(store, replace(keep(store, FIT.of_run("run-2"), 1), status="running"))
+    begin(store, replace(keep(store, FIT.of_run("run-2"), 1), status="running"))
     assert sorted(run_ids(store)) == ["run-1", "run-2"]
 
 
 def test_each_attempt_that_begins_is_noted_by_its_step_and_number(store):
     assert list(noted(store, "run-1")) == []
     attempt = keep(store, FIT, 1)
-    note(store, attempt)
-    note(store, replace(attempt, number=2, instance="n100"))
+    begin(store, attempt)
+    begin(store, replace(attempt, number=2, instance="n100"))
     run_path(store, "run-1", "begun").joinpath(".half").write_bytes(b"{")
     names = {path.name: json.loads(read(path)) for path in noted(store, "run-1")}
     assert set(names) == {"train.fit.1.json", "train.fit[n100].2.json"}
@@ -442,7 +441,7 @@ def test_what_was_found_unchanged_is_noted_and_is_no_attempt(store):
     assert {name: told[name] for name in kept} == {name: getattr(manifest, name) for name in kept}
     assert told["parameters"] == {"n": {"value": 3, "source": "default"}}
     assert not has_attempts(store, "run-1")
-    note(store, keep(store, FIT, 1))
+    begin(store, keep(store, FIT, 1))
     assert has_attempts(store, "run-1")
 
 

@@ -16,8 +16,8 @@ from dsml.evidence.trace import Trace
 from dsml.step.process import mark
 from dsml.step.spans import Span
 from dsml.store import Attempt, Input, Manifest, StepRun, Store, Value
-from dsml.store.publish import measure
-from dsml.store.runs import RunRecord, keep_run, note
+from dsml.store.manifest import measure
+from dsml.store.runs import RunRecord, begin, keep_run
 
 from .projects import PROJECT_FOLDER
 
@@ -95,7 +95,7 @@ class Written:
             process=known.pop("process", mark()),
             **known,
         )
-        note(self.store, record)
+        begin(self.store, record)
         return record
 
     def stop(
@@ -139,10 +139,7 @@ class Written:
 def manifest_of(attempt: Attempt, outputs: Mapping[str, Any], **known: Any) -> Manifest:
     """The manifest of an attempt that has passed."""
     return Manifest(
-        step=attempt.step,
-        run_id=attempt.run_id,
-        experiment=attempt.experiment,
-        partition=attempt.partition,
+        **vars(attempt.address),
         parameters=attempt.parameters,
         inputs=attempt.inputs,
         outputs=outputs,
@@ -153,7 +150,6 @@ def manifest_of(attempt: Attempt, outputs: Mapping[str, Any], **known: Any) -> M
         ended=attempt.ended,
         attempts=attempt.number,
         executed="",
-        instance=attempt.instance,
         **known,
     )
 

@@ -11,7 +11,6 @@ from dsml.contract.register import check_project, write_register
 from dsml.contract.selection import steps_of
 from dsml.orchestrate.definitions import load_definitions
 from dsml.store import Store
-from dsml.store.publish import input_of
 
 SECONDS = 600  # after which a notebook or a pipeline is taken to hang
 
@@ -65,7 +64,7 @@ def test_the_pipeline_publishes_every_artefact(project: Path) -> None:
         step = declared.registered[name]
         assert step.outs.keys() - step.optional <= manifest.outputs.keys() <= step.outs.keys()
         for out in manifest.outputs:
-            found = input_of(manifest, out)
+            found = manifest.as_input(out)
             for part in [found] if found.parts is None else found.parts.values():
                 published = store.fetch(part, manifest.address)
                 assert hashlib.sha256(published.read_bytes()).hexdigest() == part.sha256

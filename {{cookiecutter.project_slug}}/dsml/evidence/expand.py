@@ -48,7 +48,7 @@ def _below(store: Store, trace: Trace, parent: Span, folder: Path) -> Iterator[s
         _write(own / f"{span.level}.json", span.plain())
         for path, target in _files(span):
             try:
-                _copy(store.root.joinpath(*path.split("/")), own.joinpath(*target))
+                _copy(store.at(path), own.joinpath(*target))
             except FileNotFoundError:
                 yield path
         yield from _below(store, trace, span, own)

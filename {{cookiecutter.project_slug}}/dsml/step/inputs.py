@@ -18,9 +18,9 @@ from dsml.contract.project import Project, read_project
 from dsml.contract.selection import possible_steps_of, select
 from dsml.contract.spec import StepSpec
 from dsml.step.context import LocalPaths
-from dsml.store.manifest import Attempt, Input, Manifest
+from dsml.store.manifest import Attempt, Input, Manifest, measure
 from dsml.store.paths import StepRun
-from dsml.store.publish import Store, input_of, measure
+from dsml.store.publish import Store
 
 RUN = "DSML_RUN"
 ATTEMPT = "DSML_ATTEMPT"
@@ -96,7 +96,7 @@ class _Resolver:
         newest = self.store.newest_each(step, self.address.experiment)
         places = {key: partitions.position(key) for key in newest}
         keys = sorted((p, key) for key, p in places.items() if p is not None)
-        parts = {key: input_of(newest[key], out) for _, key in keys if out in newest[key].outputs}
+        parts = {key: newest[key].as_input(out) for _, key in keys if out in newest[key].outputs}
         return Input.of_parts(source, EACH_RUN, parts) if parts else None
 
 
@@ -237,11 +237,10 @@ def inputs_of_attempt(
     Raises:
         ProjectError: what an attempt has read is gone or has changed.
     """
-    address = StepRun(attempt.step, attempt.experiment, attempt.run_id, attempt.partition)
-    kept = recorded_inputs(store, spec, attempt.inputs, address)
+    kept = recorded_inputs(store, spec, attempt.inputs, attempt.address)
     if len(kept) == len(spec.ins):
         return kept
-    return find_inputs(root, store, spec, address, partitions=partitions) | kept
+    return find_inputs(root, store, spec, attempt.address, partitions=partitions) | kept
 
 
 def recorded_inputs(

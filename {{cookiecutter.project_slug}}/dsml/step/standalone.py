@@ -105,8 +105,7 @@ def _setting(
         }
         inputs = find_inputs(root, store, spec, address, pinned=pinned, partitions=partitions)
     else:
-        address = StepRun(spec.name, attempt.experiment, attempt.run_id, attempt.partition)
-        values = attempt.parameters
+        address, values = attempt.address, attempt.parameters
         inputs = inputs_of_attempt(root, store, spec, attempt, partitions)
     config, sources = _config(spec, values, namespace, injected=attempt is not None)
     track_by_hand(root, catalog)
@@ -123,7 +122,7 @@ def _setting(
         outs={name: str(scratch / file) for name, file in spec.outs.items()},
         logged=str(scratch / "logged"),
         inputs={name: asdict(found) for name, found in inputs.items()},
-        instance=attempt.instance if attempt else None,
+        instance=address.instance,
         partition_window=iso_window(own, address.partition),
         secrets=variables(spec, config),
         pickles=catalog.pickles,

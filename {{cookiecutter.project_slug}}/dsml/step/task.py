@@ -36,8 +36,7 @@ from dsml.store import (
     Store,
     Value,
 )
-from dsml.store.manifest import Json
-from dsml.store.publish import measure
+from dsml.store.manifest import Json, measure
 from dsml.store.runs import RUNNING, begin
 
 LOGGED_FOLDER = "logged"
@@ -258,12 +257,8 @@ def record_of(
     task: Task, status: str, error: str = "", observed: Observed | None = None
 ) -> Attempt:
     """What is kept of an attempt; one that begins has the status ``running``, and no end."""
-    address = task.address
     return Attempt(
-        step=address.step,
-        run_id=address.run_id,
-        experiment=address.experiment,
-        partition=address.partition,
+        **vars(task.address),
         number=task.number,
         status=status,
         error=error,
@@ -272,7 +267,6 @@ def record_of(
         parameters=task.values,
         inputs=task.inputs,
         code=task.step.code,
-        instance=address.instance,
         timeout=task.timeout,
         process=mark(),
         **vars(observed or Observed()),
@@ -287,12 +281,8 @@ def manifest_of(
     checks: Iterable[CheckResult] = (),
 ) -> Manifest:
     """What is published of a step that has passed; ``executed`` names the executed notebook."""
-    address = task.address
     return Manifest(
-        step=address.step,
-        run_id=address.run_id,
-        experiment=address.experiment,
-        partition=address.partition,
+        **vars(task.address),
         parameters=task.values,
         inputs=task.inputs,
         outputs=outputs,
@@ -310,5 +300,4 @@ def manifest_of(
         models=reported.models,
         checks=[asdict(result) for result in checks],
         fingerprint=task.fingerprint,
-        instance=address.instance,
     )

@@ -27,7 +27,7 @@ class Upload:
     started: datetime
 
 
-def abandoned_uploads(store: Store, older_than: timedelta = AGE) -> list[Upload]:
+def abandoned_uploads(store: Store) -> list[Upload]:
     """The uploads to a store that were begun long ago and have not been finished since.
 
     Raises:
@@ -35,7 +35,7 @@ def abandoned_uploads(store: Store, older_than: timedelta = AGE) -> list[Upload]
     """
     if not has_parts(store.root):
         return []
-    latest = datetime.now(UTC) - older_than
+    latest = datetime.now(UTC) - AGE
     return [upload for upload in _uploads(store) if upload.started < latest]
 
 

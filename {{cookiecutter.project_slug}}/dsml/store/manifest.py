@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dsml.store.paths import StepRun, check_names
 
@@ -26,6 +26,30 @@ REPORT_FILE = "report.html"  # of a step that is marked as a report for readers
 LOG_FILE = "log.txt"
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True)
+class JsonFile:
+    """What is kept as a file of JSON."""
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a file; fields of a newer version are passed over."""
+        return cls(**cls._read(_known(cls, json.loads(text))))
+
+    @classmethod
+    def _read(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        """The fields, with objects in the place of their dicts."""
+        return raw
+
+
+def _known(cls: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a dataclass has."""
+    return {name: value for name, value in raw.items() if name in cls.__dataclass_fields__}
 
 
 @dataclass(frozen=True)
@@ -60,6 +84,11 @@ class Input:
     def __post_init__(self) -> None:
         check_names(self.run_id, self.file, self.sha256, self.partition, self.instance)
 
+    def origin(self, experiment: str) -> StepRun:
+        """What has published it, in the experiment of whoever reads it."""
+        step = self.path.rpartition(".")[0]
+        return StepRun(step, experiment, self.run_id, self.partition, self.instance)
+
     @classmethod
     def of_parts(cls, path: str, run_id: str, parts: Mapping[str, Input]) -> Input:
         """What has been published by several, as one."""
@@ -72,7 +101,7 @@ class Input:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Input:
         """Read what ``asdict`` made."""
-        known = {name: value for name, value in raw.items() if name in cls.__dataclass_fields__}
+        known = _known(cls, raw)
         if known.get("parts") is not None:
             known["parts"] = {key: cls.from_dict(part) for key, part in known["parts"].items()}
         return cls(**known)
@@ -89,6 +118,11 @@ class Output:
 
     def __post_init__(self) -> None:
         check_names(self.file, self.sha256)
+
+    @property
+    def content(self) -> tuple[int, str]:
+        """By which two are known to hold the same, whatever their names."""
+        return self.bytes, self.sha256
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Output:
@@ -139,26 +173,41 @@ class InstanceRun:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(JsonFile):
     """What a mapped step is run for: key → parameters; and the inputs that all of them read."""
 
     instances: Mapping[str, Mapping[str, Json]]
     inputs: Mapping[str, Input]
     version: int = VERSION
 
-    def to_json(self) -> str:
-        """The plan as it is written."""
-        return _json_of(self)
-
     @classmethod
-    def from_json(cls, text: str | bytes) -> Plan:
-        """Read a plan."""
-        raw = json.loads(text)
-        return cls(raw["instances"], _inputs(raw["inputs"]), raw["version"])
+    def _read(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        return {**raw, "inputs": _inputs(raw["inputs"])}
 
 
 @dataclass(frozen=True)
-class Manifest:
+class _OfStep(JsonFile):
+    """What is kept of a step in a run."""
+
+    step: str
+    run_id: str
+    experiment: str
+    partition: str | None
+    instance: str | None = field(default=None, kw_only=True)
+
+    @property
+    def address(self) -> StepRun:
+        """The step in the run."""
+        return StepRun(self.step, self.experiment, self.run_id, self.partition, self.instance)
+
+    @classmethod
+    def _read(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        values = {name: Value(**value) for name, value in raw["parameters"].items()}
+        return {**raw, "parameters": values, "inputs": _inputs(raw["inputs"])}
+
+
+@dataclass(frozen=True)
+class Manifest(_OfStep):
     """Everything about one published step of one run. A run folder without it does not exist.
 
     ``code`` is the sha256 of the notebook's code, ``attempts`` counts those that it took,
@@ -172,10 +221,6 @@ class Manifest:
     which names its ``instance``.
     """
 
-    step: str
-    run_id: str
-    experiment: str
-    partition: str | None
     parameters: Mapping[str, Value]
     inputs: Mapping[str, Input]
     outputs: Mapping[str, Output]
@@ -193,39 +238,57 @@ class Manifest:
     checks: Sequence[Mapping[str, Any]] = field(default_factory=list)
     fingerprint: str = ""
     cached: str = ""
-    instance: str | None = None
     instances: Mapping[str, InstanceRun] | None = None
     models: Mapping[str, LoggedModel] = field(default_factory=dict)
     version: int = VERSION
-
-    @property
-    def address(self) -> StepRun:
-        """The step in the run that this is the manifest of."""
-        return StepRun(self.step, self.experiment, self.run_id, self.partition, self.instance)
 
     @property
     def origin(self) -> StepRun:
         """Where the files are: here, or in the run whose results this one took over."""
         return self.address.of_run(self.cached or self.run_id)
 
-    def to_json(self) -> str:
-        """The manifest as it is written."""
-        return _json_of(self)
+    def as_input(self, out: str) -> Input:
+        """What those who read an out record of it."""
+        output, runs = self.outputs[out], self.instances or {}
+        whole = Input(
+            f"{self.step}.{out}",
+            self.origin.run_id,
+            output.file,
+            output.bytes,
+            output.sha256,
+            self.ended,
+            self.partition,
+            self.instance,
+        )
+        if output.parts is None:
+            return whole
+        parts = {
+            key: replace(
+                whole,
+                run_id=runs[key].run_id,
+                file=part.file,
+                bytes=part.bytes,
+                sha256=part.sha256,
+                instance=key,
+                values=runs[key].values,
+            )
+            for key, part in output.parts.items()
+        }
+        return replace(whole, parts=parts)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Manifest:
-        """Read a manifest; fields of a newer version are passed over."""
-        known = _known(cls, text)
-        known["outputs"] = {name: Output.from_dict(v) for name, v in known["outputs"].items()}
-        known["curves"] = {n: Curve(**v) for n, v in known.get("curves", {}).items()}
-        known["models"] = {n: LoggedModel(**v) for n, v in known.get("models", {}).items()}
-        if known.get("instances") is not None:
-            known["instances"] = {k: InstanceRun(**v) for k, v in known["instances"].items()}
-        return cls(**known)
+    def _read(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        known = super()._read(raw)
+        known["outputs"] = {name: Output.from_dict(v) for name, v in raw["outputs"].items()}
+        known["curves"] = {name: Curve(**v) for name, v in raw.get("curves", {}).items()}
+        known["models"] = {name: LoggedModel(**v) for name, v in raw.get("models", {}).items()}
+        if raw.get("instances") is not None:
+            known["instances"] = {k: InstanceRun(**v) for k, v in raw["instances"].items()}
+        return known
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Attempt(_OfStep):
     """One attempt at a step, kept whether it passed or not.
 
     ``status`` is passed, failed or cancelled; ``error`` is the message a user was shown; ``code``
@@ -236,10 +299,6 @@ class Attempt:
     is the deadline in seconds, ``process`` the one that runs the attempt, as host:pid:start.
     """
 
-    step: str
-    run_id: str
-    experiment: str
-    partition: str | None
     number: int
     status: str
     error: str
@@ -248,7 +307,6 @@ class Attempt:
     parameters: Mapping[str, Value]
     inputs: Mapping[str, Input]
     code: str = ""
-    instance: str | None = None
     exception: str = ""
     traceback: str = ""
     cpu_seconds: float | None = None
@@ -258,35 +316,9 @@ class Attempt:
     process: str = ""
     version: int = VERSION
 
-    @property
-    def address(self) -> StepRun:
-        """The step in the run that this was an attempt at."""
-        return StepRun(self.step, self.experiment, self.run_id, self.partition, self.instance)
-
-    def to_json(self) -> str:
-        """The record as it is written."""
-        return _json_of(self)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Attempt:
-        """Read a record; fields of a newer version are passed over."""
-        return cls(**_known(cls, text))
-
-
-def _known(cls: type[Manifest | Attempt], text: str | bytes) -> dict[str, Any]:
-    raw: dict[str, Any] = json.loads(text)
-    known = {key: value for key, value in raw.items() if key in cls.__dataclass_fields__}
-    known["parameters"] = {name: Value(**v) for name, v in known["parameters"].items()}
-    known["inputs"] = _inputs(known["inputs"])
-    return known
-
 
 def _inputs(raw: Mapping[str, Any]) -> dict[str, Input]:
     return {name: Input.from_dict(value) for name, value in raw.items()}
-
-
-def _json_of(record: Manifest | Attempt | Plan) -> str:
-    return json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n"
 
 
 def measure(file: Path, sha256: str = "") -> Output:

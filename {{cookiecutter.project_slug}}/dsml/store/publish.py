@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from pathlib import Path
 from upath import UPath
 
 from dsml.contract.catalog import Catalog
-from dsml.contract.storage import DEFAULT_CACHE, bytes_of, protocol_of
+from dsml.contract.storage import protocol_of
 from dsml.store.cache import READ_ONLY, Cache, Warn
 from dsml.store.manifest import (
     ATTEMPT_FILE,
@@ -27,7 +28,6 @@ from dsml.store.manifest import (
     Manifest,
     Output,
     Plan,
-    measure,
 )
 from dsml.store.once import AlreadyPublished, place_output, write_once
 from dsml.store.paths import (
@@ -40,11 +40,8 @@ from dsml.store.paths import (
     note_path,
     same_path,
 )
-from dsml.store.read_as import input_of
-from dsml.store.remote import glob, open_root, put, read, read_all
+from dsml.store.remote import glob, open_root, read, read_all
 from dsml.store.staging import Staging, partial_of
-
-__all__ = ["AlreadyPublished", "Staging", "Store", "input_of", "measure"]
 
 # Folders of the store's own; the leading dot keeps them apart from experiments.
 STAGING_FOLDER = ".staging"
@@ -62,13 +59,12 @@ class Store:
     """
 
     def __init__(
-        self, root: UPath, layout: Layout, work: Path, cache_bytes: int | None = None
+        self, root: UPath, layout: Layout, work: Path, cache_bytes: int = sys.maxsize
     ) -> None:
         self.root = root
         self.layout = layout
         self.work = work
-        limit = bytes_of(DEFAULT_CACHE) if cache_bytes is None else cache_bytes
-        self._cache = Cache(work / INPUTS_FOLDER, limit or 0)
+        self._cache = Cache(work / INPUTS_FOLDER, cache_bytes)
 
     @classmethod
     def open(cls, project: Path, catalog: Catalog) -> Store:
@@ -104,9 +100,10 @@ class Store:
 
     def path(self, address: StepRun, file: str) -> UPath:
         """Where a file of a step lies, published or not."""
-        return self._at(self.layout.path(address, file))
+        return self.at(self.layout.path(address, file))
 
-    def _at(self, path: str) -> UPath:
+    def at(self, path: str) -> UPath:
+        """Where a path below the root lies, which has forward slashes."""
         return self.root.joinpath(*path.split("/"))
 
     def attempt_path(self, address: StepRun, number: int, file: str) -> UPath:
@@ -174,7 +171,7 @@ class Store:
             found = self.newest(step, address.experiment, address.partition)
         if found is None or out not in found.outputs:
             return None
-        return input_of(found, out)
+        return found.as_input(out)
 
     def of_runs(self, address: StepRun, lineage: Sequence[str]) -> Manifest | None:
         """The manifest of a step in a run, else in the nearest of those that it carries on."""
@@ -193,10 +190,8 @@ class Store:
         It stays until ``folder`` is removed. Without one, what comes from a remote storage may be
         gone when other things have been fetched.
         """
-        step = found.path.rpartition(".")[0]
-        source = StepRun(step, reader.experiment, found.run_id, found.partition, found.instance)
         output = Output(found.file, found.bytes, found.sha256)
-        return self.local(source, output, folder, warn)
+        return self.local(found.origin(reader.experiment), output, folder, warn)
 
     def local(
         self,
@@ -272,7 +267,7 @@ class Store:
                 record = read(self.attempt_path(address, number, ATTEMPT_FILE))
                 found.append(Attempt.from_json(record))
             except FileNotFoundError:
-                if not self._at(note_path(address, number)).exists():
+                if not self.at(note_path(address, number)).exists():
                     break
         return found
 
@@ -311,12 +306,12 @@ class Store:
             self._point(address, manifest)
         if manifest.fingerprint and not manifest.cached:
             content = json.dumps({"run_id": address.run_id}) + "\n"
-            self.write(self._at(same_path(address, manifest.fingerprint)), content)
+            self.write(self.at(same_path(address, manifest.fingerprint)), content)
 
     def same(self, address: StepRun, fingerprint: str) -> Manifest | None:
         """What a step has published before from all the same, if its files are still there."""
         try:
-            found = json.loads(read(self._at(same_path(address, fingerprint))))
+            found = json.loads(read(self.at(same_path(address, fingerprint))))
             manifest = self.manifest(address.of_run(found["run_id"]))
         except (FileNotFoundError, ValueError, KeyError):
             return None
@@ -345,12 +340,12 @@ class Store:
         if manifest.ended < self._pointed(address).get("ended", "") <= now:
             return
         content: Mapping[str, str] = {"run_id": address.run_id, "ended": manifest.ended}
-        self.write(self._at(newest_path(address)), json.dumps(content) + "\n")
+        self.write(self.at(newest_path(address)), json.dumps(content) + "\n")
 
     def _pointed(self, address: StepRun) -> dict[str, str]:
         """What the pointer says; nothing where it is missing or cannot be read."""
         try:
-            content = json.loads(read(self._at(newest_path(address))))
+            content = json.loads(read(self.at(newest_path(address))))
         except (FileNotFoundError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -371,7 +366,7 @@ class Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
         else:
-            put(file, target)
+            target.fs.put_file(str(file), target.path)
             file.unlink()
 
     def _place(self, outs: Path, address: StepRun, output: Output) -> Output:

@@ -254,11 +254,6 @@ def _read_if_there(path: UPath) -> bytes | None:
         return None
 
 
-def put(file: Path, target: UPath) -> None:
-    """Send a file; it is there as a whole when this returns, and not before."""
-    target.fs.put_file(str(file), target.path)
-
-
 def has_parts(path: UPath) -> bool:
     """Whether it lies where large files are sent in parts, which may be left behind."""
     return path.protocol in _S3

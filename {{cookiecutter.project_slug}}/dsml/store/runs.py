@@ -8,14 +8,12 @@ and what was under way when a run was killed.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from upath import UPath
 
-from dsml.store.manifest import Attempt, Json, Manifest
+from dsml.store.manifest import Attempt, Json, JsonFile, Manifest
 from dsml.store.once import write_once
 from dsml.store.paths import BEGUN_FOLDER, NOTE, RUNS_FOLDER, check_names, note_path
 from dsml.store.publish import Store
@@ -28,7 +26,7 @@ RUNNING, CACHED = "running", "cached"  # of a note, beside the statuses of attem
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class RunRecord(JsonFile):
     """One run. Times are UTC in ISO 8601; ``ended`` is empty until it ends, as in a killed run.
 
     ``status`` is running, passed, failed or cancelled. ``steps`` holds what was to be run, each
@@ -52,16 +50,6 @@ class RunRecord:
     steps: Mapping[str, Sequence[str]] = field(default_factory=dict)
     git: Mapping[str, Json] = field(default_factory=dict)
     ci: Mapping[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> str:
-        """The record as it is written."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> RunRecord:
-        """Read a record; fields of a newer version are passed over."""
-        raw: dict[str, Any] = json.loads(text)
-        return cls(**{key: raw[key] for key in cls.__dataclass_fields__ if key in raw})
 
 
 def run_path(store: Store, run_id: str, file: str) -> UPath:
@@ -91,10 +79,7 @@ def run_ids(store: Store) -> list[str]:
 def note_cached(store: Store, manifest: Manifest) -> None:
     """Note that a step need not be run, since ``manifest`` takes over what there was."""
     record = Attempt(
-        step=manifest.step,
-        run_id=manifest.run_id,
-        experiment=manifest.experiment,
-        partition=manifest.partition,
+        **vars(manifest.address),
         number=0,
         status=CACHED,
         error="",
@@ -103,13 +88,7 @@ def note_cached(store: Store, manifest: Manifest) -> None:
         parameters=manifest.parameters,
         inputs=manifest.inputs,
         code=manifest.code,
-        instance=manifest.instance,
     )
-    note(store, record)
-
-
-def note(store: Store, record: Attempt) -> None:
-    """Note that an attempt begins; ``record`` holds what is known of it now."""
     store.write(_note_path(store, record), record.to_json())
 
 
@@ -129,7 +108,7 @@ def begin(store: Store, record: Attempt) -> Attempt:
 
 
 def _note_path(store: Store, record: Attempt) -> UPath:
-    return store.root.joinpath(*note_path(record.address, record.number).split("/"))
+    return store.at(note_path(record.address, record.number))
 
 
 def noted(store: Store, run_id: str) -> list[UPath]:

@@ -115,7 +115,7 @@ def remove(store: Store, paths: Iterable[str], stop_at: Callable[[Path], bool]) 
     if isinstance(store.root, Path):
         remove_local(store.root, paths, stop_at)
         return
-    gone = [store.root.joinpath(*path.split("/")) for path in paths]
+    gone = [store.at(path) for path in paths]
     with ThreadPoolExecutor(_WRITERS) as pool:
         list(pool.map(delete, gone))
 

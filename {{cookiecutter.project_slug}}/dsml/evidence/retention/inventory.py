@@ -144,7 +144,7 @@ class _Reader:
                 self._take(path, content)
 
     def _content(self, path: str) -> tuple[str, bytes | None]:
-        return path, _bytes(self._store.root.joinpath(*path.split("/")))
+        return path, _bytes(self._store.at(path))
 
     def _take(self, path: str, content: bytes) -> None:
         """Take in a file that may be a manifest or an attempt's record, where it lies rightly."""
@@ -312,9 +312,7 @@ def _part_of_attempt(attempt: Attempt) -> Part:
 def _read_by(reader: StepRun, inputs: Iterable[Input]) -> Iterator[StepRun]:
     """Where the inputs of a step are published."""
     for found in inputs:
-        step = found.path.rpartition(".")[0]
-        source = StepRun(step, reader.experiment, found.run_id, found.partition, found.instance)
-        yield source
+        yield found.origin(reader.experiment)
         yield from _read_by(reader, (found.parts or {}).values())
 
 
@@ -373,7 +371,7 @@ def _pointed(store: Store, own: Iterable[str]) -> Iterator[StepRun]:
 def run_named(store: Store, path: str) -> str:
     """The run that a pointer of the store names, "" where it cannot be read."""
     try:
-        found = json.loads(remote.read(store.root.joinpath(*path.split("/"))))
+        found = json.loads(remote.read(store.at(path)))
         return str(found["run_id"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return ""

@@ -105,7 +105,7 @@ class Sweeper:
         fingerprint = self.inventory.fingerprints.get(address)
         same = same_path(address, fingerprint or "")
         if fingerprint and run_named(store, same) == address.run_id:
-            remote.delete(store.root.joinpath(*same.split("/")))
+            remote.delete(store.at(same))
         manifest = store.path(address, MANIFEST_FILE)
         with contextlib.suppress(FileNotFoundError):
             if isinstance(manifest, Path):

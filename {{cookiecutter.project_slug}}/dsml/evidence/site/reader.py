@@ -121,11 +121,9 @@ class Reader:
 
     def _inputs(self, label: str, tried: Tried) -> Iterator[Given]:
         for name, found in tried.attempt.inputs.items():
-            step = found.path.rpartition(".")[0]
             for part in (found.parts or {"": found}).values():
-                address = StepRun(step, "", part.run_id, part.partition, part.instance)
                 shown = found.path if part.instance is None else f"{found.path}[{part.instance}]"
-                link = self._href(address)
+                link = self._href(part.origin(""))
                 yield Given(label, name, shown, part.run_id, part.sha256, part.bytes, link)
 
     def _metrics(self, label: str, tried: Tried) -> Iterator[Value]:
