@@ -25,14 +25,14 @@ from dsml.contract.catalog import DEFAULT_PATTERN
 from dsml.contract.problem import Where
 from dsml.orchestrate.materialise import BY_ANOTHER
 from dsml.store import Layout, Store, once
+from dsml.store.manifest import measure
 from dsml.store.once import AlreadyPublished
-from dsml.store.publish import measure
 from dsml.store.remote import open_root
 from dsml.store.runs import begin
 
 from .conftest import execute
 from .projects import PROJECT_FOLDER, Step, broken_artefacts, write_project
-from .test_store import FIT, at, keep, manifest_of
+from .test_store import FIT, PATTERNS, at, keep, manifest_of
 
 FILES = ("model.bin", "curve.bin")
 
@@ -256,7 +256,7 @@ AT_ONCE = """
     from upath import UPath
     from dsml.store import Layout, Manifest, StepRun, Store
     from dsml.store.once import AlreadyPublished
-    from dsml.store.publish import measure
+    from dsml.store.manifest import measure
 
     folder, own = Path(sys.argv[1]), sys.argv[2]
     begin, store, won = float(sys.argv[4]), Store(UPath(folder), Layout(sys.argv[5]), folder), 0
@@ -312,6 +312,15 @@ def test_a_file_that_somebody_else_has_put_there_gets_no_other_content(new_store
     assert name == f"{measured(b'second')[:12]}.model.bin"
     assert store.path(FIT, name).read_bytes() == b"second"
     assert second.published.outputs["curve"].file == "curve.bin"
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_what_a_killed_attempt_has_put_there_is_used_wherever_the_name_stands(new_store, pattern):
+    store = new_store(pattern)
+    killed, next_one = Publisher(store, 1, b"same"), Publisher(store, 2, b"same")
+    once.place(killed.staging.outs / "model.bin", store.path(FIT, "model.bin"))
+    assert next_one.publish()
+    assert look(store).outputs["model"].file == "model.bin"
 
 
 def test_a_storage_that_knows_no_conditional_puts_is_looked_into_before(new_s3, monkeypatch):

@@ -58,13 +58,12 @@ def place_output(file: Path, output: Output, path_of: Callable[[str], UPath]) ->
     ``path_of`` tells where a name lies. What is given has the name that it got.
     """
     for name in _names(output):
-        placed = replace(output, file=name)
         try:
             place(file, path_of(name))
         except FileExistsError:
-            if not _is_same(path_of(name), placed, file):
+            if not _is_same(path_of(name), output, file):
                 continue
-        return placed
+        return replace(output, file=name)
     raise AssertionError  # there is always one more name
 
 
@@ -79,13 +78,13 @@ def _names(output: Output) -> Iterator[str]:
 def _is_same(target: UPath, output: Output, file: Path) -> bool:
     """Whether what lies in the store is an out; of a remote storage it is fetched for that."""
     if isinstance(target, Path):
-        return measure(target) == output
+        return measure(target).content == output.content
     if target.fs.info(target.path)["size"] != output.bytes:
         return False
     copy = file.with_name(f".{own()}")
     try:
         target.fs.get_file(target.path, str(copy))
-        return replace(measure(copy), file=output.file) == output
+        return measure(copy).content == output.content
     finally:
         copy.unlink(missing_ok=True)
 
