@@ -354,7 +354,7 @@ def test_dagstermill_takes_no_steps_with_secrets(tmp_path):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 def test_a_secret_is_found_in_a_stream_however_it_is_divided(size):
-    stream = RedactedStream(Redactor({"t": SECRET}))
+    stream = RedactedStream(Redactor([SECRET]))
     text = f"a {SECRET} b {SECRET[:7]} {SECRET}{SECRET[:3]}"
     pieces = [text[i : i + size] for i in range(0, len(text), size)]
     passed = "".join(map(stream.feed, pieces)) + stream.rest()
@@ -362,19 +362,19 @@ def test_a_secret_is_found_in_a_stream_however_it_is_divided(size):
 
 
 def test_what_cannot_begin_a_secret_is_passed_on_at_once():
-    stream = RedactedStream(Redactor({"t": "abcdef"}))
+    stream = RedactedStream(Redactor(["abcdef"]))
     assert stream.feed("no secret in here\n") == "no secret in here\n"
 
 
 def test_words_of_the_protocol_stay_whatever_the_secret_is():
     message = {"execution_state": "idle", "name": "stdout", "text": "idle"}
-    read = _unpack_redacted(Redactor({"t": "idle"}), json.dumps(message).encode())
+    read = _unpack_redacted(Redactor(["idle"]), json.dumps(message).encode())
     assert read == {"execution_state": "idle", "name": "stdout", "text": MASK}
 
 
 def test_each_line_of_a_key_is_taken_out():
     key = "-----BEGIN KEY-----\nabcdefghijkl\nmnopqrstuvwx\n-----END KEY-----\n"
-    assert Redactor({"t": key}).text("> mnopqrstuvwx <") == f"> {MASK} <"
+    assert Redactor([key]).text("> mnopqrstuvwx <") == f"> {MASK} <"
 
 
 @pytest.mark.parametrize("before", [b"", b"u", b"u:", b"user", b"user:"])
@@ -382,7 +382,7 @@ def test_each_line_of_a_key_is_taken_out():
 def test_a_secret_inside_of_something_in_base64_is_taken_out(before, after):
     secret = "correct horse battery"
     encoded = base64.b64encode(before + secret.encode() + after).decode()
-    left = Redactor({"t": secret}).text(encoded).replace(MASK, "")
+    left = Redactor([secret]).text(encoded).replace(MASK, "")
     # of the characters at the ends some bits are those of the secret's first and last byte
     assert len(left) <= -(-4 * (len(before) + len(after) + 4) // 3) + 4
     assert base64.b64encode(secret.encode()[3:-3]).decode()[4:-4] not in left

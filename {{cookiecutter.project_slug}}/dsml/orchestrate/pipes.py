@@ -8,7 +8,6 @@ public parts.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -78,7 +77,7 @@ class _MessageFile(PipesMessageReader):
 @contextmanager
 def pipes_session(context: StepContext, setting: Setting, private: Path) -> Iterator[PipesSession]:
     """A session that hands ``setting`` to the kernel and passes on what the kernel reports."""
-    redactor = redactor_of(setting.secrets, os.environ) if setting.secrets else None
+    redactor = redactor_of(setting.secrets)
     reader = _MessageFile(private / "messages.jsonl", redactor)
     handler = PipesMessageHandler(context, reader)
     data = _context_data(context, {"setting": asdict(setting)})

@@ -5,7 +5,6 @@ Knows nothing of Dagster: the connection to the kernel and the log are handed in
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -145,7 +144,7 @@ def _execute(
         folder=source.parent,
         env=environment_of(task.root, {**env, TRACEPARENT: traceparent(task.address, task.number)}),
         private=staging.private,
-        redactor=redactor_of(task.secrets, os.environ) if task.secrets else None,
+        redactor=redactor_of(task.secrets),
     )
     execution.start()
     try:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from dsml.contract.pickles import check_pickle
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.contract.secret import finding
+from dsml.step import formats
 from dsml.step.logs import Logs
 from dsml.step.names import Names
 from dsml.step.record import Record, record_in
@@ -176,8 +177,6 @@ class Context(Logs):
             ValueError: the suffix has no reader, or it is that of a pickle and the catalog doesn't
                 allow the artefact under ``pickles``.
         """
-        from dsml.step import formats
-
         is_out = name not in self.ins and name in self.outs
         path = self.outs[name] if is_out else self.ins[name]
         read = self.setting.inputs.get(name, {})
@@ -196,8 +195,6 @@ class Context(Logs):
             ValueError: the suffix has no writer.
             TypeError: the format cannot hold such an object.
         """
-        from dsml.step import formats
-
         hashes = self.setting.hashes
         formats.save(obj, self.outs[name], Path(hashes) if hashes else None)
 
@@ -279,7 +276,7 @@ def _hide(setting: Setting, record: Record) -> None:
     if setting.secrets:
         from dsml.step.redact import redactor_of
 
-        record.redactor = redactor_of(setting.secrets, os.environ)
+        record.redactor = redactor_of(setting.secrets)
 
 
 def _console_log(step: str) -> logging.Logger:

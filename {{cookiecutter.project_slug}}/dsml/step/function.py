@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from dsml.contract.problem import ProjectError, suggest
+from dsml.step import formats
 from dsml.step.context import Context, open_context
 
 CONTEXT = "context"
@@ -132,8 +133,6 @@ def _arguments(
 
 def _loaded(name: str, context: Context) -> Any:
     """The object of an in; its path where its format is unknown."""
-    from dsml.step import formats
-
     path = context.ins[name]
     files = path.values() if isinstance(path, dict) else [path]
     return context.load(name) if all(map(formats.is_known, files)) else path
@@ -143,8 +142,6 @@ def _loaded(name: str, context: Context) -> Any:
 
 
 def _save(returned: object, context: Context) -> None:
-    from dsml.step import formats
-
     if returned is not None and not context.outs:
         context.log.warning("step_fn returned something, and the step has no outs: it is not kept")
     for name, value in outs_of(returned, list(context.outs)).items():

@@ -8,10 +8,12 @@ import operator
 import os
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
 from dsml.contract.models import MODEL_NAME
+from dsml.step import formats
 from dsml.step.record import RECORD_FILE, Record
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from dsml.store.manifest import Json
 
 _FILE_NAME = re.compile(r"[\w][\w.+ -]*")
+_PICTURES = ("savefig", "save", "__array__")  # matplotlib, PIL, pixels
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,9}")  # in "rate_0.5" the last part is none
 
 
@@ -95,19 +98,17 @@ class Logs:
             TypeError: it is none of these.
             ValueError: the name is no file name.
         """
-        from dsml.step import figures
-
         _check_name("figure", name)
         name = name.removesuffix(".png")
         picture = self._new_file("figure", f"{name}.png", ".png")
-        if not figures.is_plotly(figure):
-            figures.save_picture(name, figure, picture)
+        if not (hasattr(figure, "write_html") and hasattr(figure, "to_plotly_json")):
+            _save_picture(name, figure, picture)
             self._add_file(name, picture)
             return
         page = picture.with_suffix(".html")
-        figures.save_page(figure, page)
+        figure.write_html(page, include_plotlyjs=True)  # so that it needs no network
         self._add_file(name, page)
-        if figures.has_kaleido():
+        if find_spec("kaleido") is not None:  # with which plotly makes pictures
             self._add_picture(figure, picture)
 
     def log_artefact(self, path: str | os.PathLike[str], name: str | None = None) -> None:
@@ -164,10 +165,10 @@ class Logs:
         saved = models.save(
             model, folder, input_example=input_example, signature=signature, **options
         )
-        if not saved.has_signature:
+        if not saved.signature:
             text = "model '%s' has no signature, so nothing checks what it is given: %s"
             self.log.warning(text, name, "log it with input_example=, some rows of its input")
-        self.record.add_model(name, name, saved.flavour, saved.has_signature)
+        self.record.add_model(saved)
 
     def champion(self, name: str | None = None) -> PyFuncModel:
         """The model that was promoted, ready to ``predict``, whatever library made it.
@@ -249,6 +250,18 @@ def _whole(name: str, step: SupportsIndex) -> int:
         return operator.index(step)
     except TypeError:
         raise TypeError(f"metric '{name}': step {step!r} is no whole number") from None
+
+
+def _save_picture(name: str, figure: Any, file: Path) -> None:
+    if not hasattr(figure, "savefig") and hasattr(figure, "get_figure"):
+        figure = figure.get_figure()  # of matplotlib's axes, as pandas returns them from ``plot``
+    if not any(hasattr(figure, method) for method in _PICTURES):
+        kind = type(figure).__name__
+        raise TypeError(
+            f"figure '{name}' is a {kind}; give a figure of matplotlib or plotly, an image of PIL "
+            "or an array of pixels"
+        )
+    formats.save(figure, file)
 
 
 def _plain(value: Any) -> Json:

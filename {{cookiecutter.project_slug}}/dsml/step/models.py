@@ -14,7 +14,7 @@ import shutil
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +24,7 @@ from dsml.contract.catalog import CATALOG_FILE, Catalog, unknown
 from dsml.contract.lock import locked
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.step.tracking import BY_HAND, DATABASE, QUIET, URI, Tracking, tracking_of
+from dsml.store.manifest import LoggedModel
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,14 +60,6 @@ _CONDA, _PIP, _EXTRA = "conda_env", "pip_requirements", "extra_pip_requirements"
 _FORMAT = "serialization_format"
 _LOCK = threading.Lock()
 _BEFORE: list[str | None] = []  # the variable as it was, and the addresses that are in use now
-
-
-@dataclass(frozen=True)
-class Saved:
-    """What is known of a saved model: its flavour, and whether it has a signature."""
-
-    flavour: str
-    has_signature: bool
 
 
 def need_mlflow(what: str) -> None:
@@ -109,7 +102,7 @@ def flavour_of(model: object) -> str:
     )
 
 
-def save(model: object, folder: Path, **options: Any) -> Saved:
+def save(model: object, folder: Path, **options: Any) -> LoggedModel:
     """Save a model as a folder; one that is there is replaced.
 
     Args:
@@ -137,7 +130,7 @@ def save(model: object, folder: Path, **options: Any) -> Saved:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-    return Saved(flavour, _signature(folder) is not None)
+    return LoggedModel(folder.name, flavour, _has_signature(folder))
 
 
 def _save(module: Any, model: object, folder: Path, options: dict[str, Any]) -> None:
@@ -177,11 +170,10 @@ def _pinned(names: Iterable[str]) -> Iterator[str]:
             yield f"{name}=={version(name)}"
 
 
-def _signature(folder: Path) -> object | None:
+def _has_signature(folder: Path) -> bool:
     from mlflow.models import Model
 
-    signature: object | None = Model.load(str(folder)).signature
-    return signature
+    return Model.load(str(folder)).signature is not None
 
 
 # --- the champion ---------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TypeVar
+
+from dsml.contract.problem import suggest
 
 T = TypeVar("T")
 
@@ -24,10 +25,5 @@ class Names(dict[str, T]):
             raise AttributeError(*error.args) from None
 
     def __missing__(self, name: str) -> T:
-        nearest = difflib.get_close_matches(name, list(self), n=1)
-        hint = (
-            f"did you mean '{nearest[0]}'?"
-            if nearest
-            else f"there are: {', '.join(self) or 'none'}"
-        )
+        hint = suggest(name, self, f"there are: {', '.join(self) or 'none'}")
         raise KeyError(f"the step has no {self._what} '{name}'; {hint}")

@@ -29,7 +29,7 @@ from dsml.step.facts import now
 
 if TYPE_CHECKING:
     from dsml.step.redact import Redactor
-    from dsml.store.manifest import Json
+    from dsml.store.manifest import Json, LoggedModel
 
 RECORD_FILE = "record.jsonl"
 METRIC, PARAM, FILE, MODEL = "metric", "param", "file", "model"
@@ -97,13 +97,14 @@ class Record:
         put_file(self.files, name, file)
         self.add(FILE, name, file=file)
 
-    def add_model(self, name: str, folder: str, flavour: str, has_signature: bool) -> None:
-        """Add a model whose folder has been written."""
+    def add_model(self, model: LoggedModel) -> None:
+        """Add a model whose folder, which bears its name, has been written."""
+        name = model.folder
         if self.redactor is not None:
-            for file in filter(Path.is_file, (self.folder / folder).rglob("*")):
+            for file in filter(Path.is_file, (self.folder / name).rglob("*")):
                 self.redactor.file(file)
         self.models.add(name)
-        self.add(MODEL, name, file=folder, flavour=flavour, signature=has_signature)
+        self.add(MODEL, name, file=name, flavour=model.flavour, signature=model.signature)
 
     def add(self, kind: str, name: str, **fields: Json) -> None:
         """Add anything else, with fields of its own."""

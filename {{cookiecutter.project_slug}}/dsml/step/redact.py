@@ -12,8 +12,9 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -27,8 +28,8 @@ _COUNTS = ("execution_count",)  # keys of numbers that are none of the notebook'
 class Redactor:
     """Takes secrets out of texts and out of what JSON can hold."""
 
-    def __init__(self, secrets: Mapping[str, str]) -> None:
-        forms = {form for secret in secrets.values() for form in _forms(secret)}
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms = {form for secret in secrets for form in _forms(secret)}
         self._forms = sorted(forms, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, self._forms)))
         self._bytes = re.compile(b"|".join(re.escape(form.encode()) for form in self._forms))
@@ -101,15 +102,13 @@ class RedactedStream:
         return held
 
 
-def redactor_of(secrets: Mapping[str, str], environ: Mapping[str, str]) -> Redactor | None:
-    """What takes the content of variables out; None where there is none.
+def redactor_of(secrets: Mapping[str, str]) -> Redactor | None:
+    """What takes out the content of the variables that parameters name; None where there is none.
 
-    ``secrets`` maps parameters to the names of variables.
     Variables that are not set are passed over: whoever runs a step has looked for them before.
     """
-    found = {name: environ.get(variable, "").strip() for name, variable in secrets.items()}
-    there = {name: content for name, content in found.items() if content}
-    return Redactor(there) if there else None
+    contents = {os.environ.get(variable, "").strip() for variable in secrets.values()} - {""}
+    return Redactor(contents) if contents else None
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -26,7 +26,7 @@ from dsml.step.spans import TRACEPARENT, Event, Link, Span
 _wired: set[tuple[int, Path]] = set()
 
 
-def open_tracer(step: str, file: Path, redactor: Redactor | None = None) -> trace.Tracer:
+def open_tracer(step: str, file: Path, redactor: Redactor | None) -> trace.Tracer:
     """A tracer whose spans go to ``file``; so do those of libraries that use OpenTelemetry.
 
     ``redactor`` takes the secrets of the step out of them.
@@ -70,9 +70,7 @@ class _Lines(SpanExporter):
     notebook inherits a current span. One of another trace is put into the run's.
     """
 
-    def __init__(
-        self, file: Path, parent: trace.SpanContext, redactor: Redactor | None = None
-    ) -> None:
+    def __init__(self, file: Path, parent: trace.SpanContext, redactor: Redactor | None) -> None:
         self._file = file
         self._parent = parent
         self._redactor = redactor
