@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from upath import UPath
 
@@ -26,9 +24,6 @@ from dsml.store.runs import CACHED, RUNNING, RunRecord, noted, read_run
 
 PASSED, FAILED, KILLED = "passed", "failed", "killed"
 WENT_WRONG = (FAILED, "cancelled", KILLED)  # the worst first
-_READERS = 16  # files of a remote storage that are read at once
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -99,29 +94,22 @@ def read_records(
     if record is not None and outcome == RUNNING and is_gone(record.process):
         outcome = KILLED
     paths = [path for path in noted(store, run_id) if path.name not in known]
-    new = dict(read_each(store, paths, lambda path: (path.name, _read(store, path, outcome))))
+    new = dict(store.each(paths, lambda path: (path.name, _read(store, path, outcome))))
     if record is None and not (known or new):
         return None
     both = [*known.values(), *new.values()]
     known.update({name: tried for name, tried in new.items() if tried.is_complete})
     tried = sorted(both, key=lambda each: (each.attempt.started, each.attempt.number))
     mapped = {each.attempt.address.of_instance(None) for each in tried if each.attempt.instance}
-    manifests = read_each(store, mapped, store.manifest)
+    manifests = store.each(mapped, store.manifest)
     collected = {manifest.step: manifest for manifest in manifests if manifest is not None}
     return Records(run_id, record, outcome, tuple(tried), collected)
 
 
-def read_each(store: Store, items: Iterable[T], read: Callable[[T], R]) -> list[R]:
-    """Read small files; of a remote storage several at once."""
-    if store.is_local:
-        return [read(item) for item in items]
-    with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(read, items))
-
-
 def _read(store: Store, path: UPath, of_run: str) -> Tried:
     begun = Attempt.from_json(read(path))
-    known = (_ended(store, begun) if begun.number else None) or begun
+    ended = store.attempt_path(begun.address, begun.number, ATTEMPT_FILE)
+    known = (Attempt.read(ended) if begun.number else None) or begun
     outcome = known.status
     if outcome == RUNNING and (of_run != RUNNING or is_gone(begun.process)):
         outcome = KILLED
@@ -143,14 +131,6 @@ def _read(store: Store, path: UPath, of_run: str) -> Tried:
         logged=logged,
         spans=tuple(_spans(folder.file(SPANS_FILE))),
     )
-
-
-def _ended(store: Store, begun: Attempt) -> Attempt | None:
-    path = store.attempt_path(begun.address, begun.number, ATTEMPT_FILE)
-    try:
-        return Attempt.from_json(read(path))
-    except FileNotFoundError:
-        return None
 
 
 class _Evidence:

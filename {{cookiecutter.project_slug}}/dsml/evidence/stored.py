@@ -10,16 +10,6 @@ from pathlib import Path
 
 from upath import UPath
 
-from dsml.store.remote import read
-
-
-def read_if_there(path: UPath) -> bytes | None:
-    """The content of a file, None where there is none."""
-    try:
-        return read(path)
-    except FileNotFoundError:
-        return None
-
 
 @contextlib.contextmanager
 def local_copy(path: UPath) -> Iterator[Path | None]:

@@ -15,7 +15,7 @@ from typing import Any
 from dsml.contract.figures import duration, number, short_id
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.evidence.mermaid import graph_mermaid
-from dsml.evidence.records import WENT_WRONG, read_each
+from dsml.evidence.records import WENT_WRONG
 from dsml.evidence.steps import edges
 from dsml.evidence.trace import Trace
 from dsml.step.spans import Span
@@ -94,7 +94,7 @@ def runs_of_job(store: Store, job: Mapping[str, str]) -> list[str]:
 
     found = [
         (record.started, run_id)
-        for record, run_id in read_each(store, run_ids(store), dated)
+        for record, run_id in store.each(run_ids(store), dated)
         if record is not None and all(record.ci.get(k) == job[k] for k in ("system", "run_id"))
     ]
     return [run_id for _, run_id in sorted(found)]

@@ -27,12 +27,12 @@ from dsml.contract.problem import Problem, ProjectError, Where, suggest_run
 from dsml.contract.project import find_root
 from dsml.evidence.assemble import spans_of
 from dsml.evidence.query import COMMAND, select, value_of
-from dsml.evidence.records import Tried, read_each, read_records
-from dsml.evidence.stored import read_if_there
+from dsml.evidence.records import Tried, read_records
 from dsml.step.facts import now
 from dsml.step.otlp import from_otlp, to_otlp
 from dsml.step.spans import ATTEMPT, INSTANCE, RUN, STEP, Span
 from dsml.store import Store
+from dsml.store.remote import read_if_there
 from dsml.store.runs import RUN_FILE, TRACE_FILE, read_run, run_ids, run_path
 
 LATEST = "latest"
@@ -210,7 +210,7 @@ def _written(store: Store, run_id: str) -> str:
 
 
 def _newest_first(store: Store, ids: Iterable[str]) -> list[str]:
-    records = read_each(store, ids, lambda run_id: (run_id, read_run(store, run_id)))
+    records = store.each(ids, lambda run_id: (run_id, read_run(store, run_id)))
     begun = {run_id: record.started if record else "" for run_id, record in records}
     return sorted(begun, key=begun.__getitem__, reverse=True)
 

@@ -162,7 +162,8 @@ def _execute(
         failure = execution.failure
         observed.exception, observed.traceback = failure.exception, failure.traceback
         where = Where(task.step.path, failure.cell, None, failure.line)
-        fix = f"look at the executed notebook: {task.kept(task.number, NOTEBOOK_FILE)}"
+        notebook = task.store.attempt_path(task.address, task.number, NOTEBOOK_FILE)
+        fix = f"look at the executed notebook: {notebook}"
         if NO_SPACE in failure.error:
             fix = ROOM
         raise ProjectError([Problem(where, failure.error, fix, "failed")])

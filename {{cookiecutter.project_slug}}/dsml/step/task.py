@@ -94,10 +94,6 @@ class Task:
             return value
         return {"file": value, "sha256": measure(file).sha256} if file and is_file else value
 
-    def kept(self, number: int, file: str) -> str:
-        """Where a file of an attempt is kept when the attempt is over."""
-        return str(self.store.attempt_path(self.address, number, file))
-
 
 def begun(task: Task) -> Task:
     """The attempt as it begins, which is noted: under a number that no other attempt has."""

@@ -12,7 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from upath import UPath
+
 from dsml.store.paths import StepRun, check_names
+from dsml.store.remote import read_if_there
 
 VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -37,12 +40,18 @@ class JsonFile:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read a file; fields of a newer version are passed over."""
-        return cls(**cls._read(_known(cls, json.loads(text))))
+    def read(cls, path: UPath) -> Self | None:
+        """Read a file of a store, None where there is none."""
+        content = read_if_there(path)
+        return None if content is None else cls.from_json(content)
 
     @classmethod
-    def _read(cls, raw: dict[str, Any]) -> dict[str, Any]:
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a file; fields of a newer version are passed over."""
+        return cls(**cls._objects(_known(cls, json.loads(text))))
+
+    @classmethod
+    def _objects(cls, raw: dict[str, Any]) -> dict[str, Any]:
         """The fields, with objects in the place of their dicts."""
         return raw
 
@@ -181,7 +190,7 @@ class Plan(JsonFile):
     version: int = VERSION
 
     @classmethod
-    def _read(cls, raw: dict[str, Any]) -> dict[str, Any]:
+    def _objects(cls, raw: dict[str, Any]) -> dict[str, Any]:
         return {**raw, "inputs": _inputs(raw["inputs"])}
 
 
@@ -201,7 +210,7 @@ class _OfStep(JsonFile):
         return StepRun(self.step, self.experiment, self.run_id, self.partition, self.instance)
 
     @classmethod
-    def _read(cls, raw: dict[str, Any]) -> dict[str, Any]:
+    def _objects(cls, raw: dict[str, Any]) -> dict[str, Any]:
         values = {name: Value(**value) for name, value in raw["parameters"].items()}
         return {**raw, "parameters": values, "inputs": _inputs(raw["inputs"])}
 
@@ -277,8 +286,8 @@ class Manifest(_OfStep):
         return replace(whole, parts=parts)
 
     @classmethod
-    def _read(cls, raw: dict[str, Any]) -> dict[str, Any]:
-        known = super()._read(raw)
+    def _objects(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        known = super()._objects(raw)
         known["outputs"] = {name: Output.from_dict(v) for name, v in raw["outputs"].items()}
         known["curves"] = {name: Curve(**v) for name, v in raw.get("curves", {}).items()}
         known["models"] = {name: LoggedModel(**v) for name, v in raw.get("models", {}).items()}

@@ -8,10 +8,12 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from upath import UPath
 
@@ -40,14 +42,18 @@ from dsml.store.paths import (
     note_path,
     same_path,
 )
-from dsml.store.remote import glob, open_root, read, read_all
+from dsml.store.remote import glob, open_root, read
 from dsml.store.staging import Staging, partial_of
 
 # Folders of the store's own; the leading dot keeps them apart from experiments.
 STAGING_FOLDER = ".staging"
 SCRATCH_FOLDER = ".scratch"
 INPUTS_FOLDER = ".inputs"
+_AT_ONCE = 16  # files of a remote storage
 _IN_MODELS = 2  # so deep are the files of a logged model: logged/<model>/<file>
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Store:
@@ -98,6 +104,13 @@ class Store:
         if not self.is_local:
             self.root.joinpath(NEWEST_FOLDER, ".reach").exists()
 
+    def each(self, items: Iterable[T], call: Callable[[T], R]) -> list[R]:
+        """What ``call`` gives for each, in their order; of a remote storage several at once."""
+        if self.is_local:
+            return [call(item) for item in items]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(call, items))
+
     def path(self, address: StepRun, file: str) -> UPath:
         """Where a file of a step lies, published or not."""
         return self.at(self.layout.path(address, file))
@@ -112,10 +125,7 @@ class Store:
 
     def manifest(self, address: StepRun) -> Manifest | None:
         """The manifest of a step in a run, None where it has not been published."""
-        try:
-            return Manifest.from_json(read(self.path(address, MANIFEST_FILE)))
-        except FileNotFoundError:
-            return None
+        return Manifest.read(self.path(address, MANIFEST_FILE))
 
     def newest(self, step: str, experiment: str, partition: str | None = None) -> Manifest | None:
         """The newest published manifest of a step in an experiment.
@@ -125,8 +135,7 @@ class Store:
         a run that was deleted has none.
         """
         address, where = StepRun(step, experiment, "*", partition), (experiment, partition)
-        run_id = self._pointed(address).get("run_id")
-        found = self.manifest(address.of_run(run_id)) if run_id else None
+        found = self._pointed_at(newest_path(address), address)
         if found is not None and self._has_files(found):
             return found
         same = [m for m in self._all(address) if (m.experiment, m.partition) == where]
@@ -263,12 +272,11 @@ class Store:
         """
         found: list[Attempt] = []
         for number in itertools.count(1):
-            try:
-                record = read(self.attempt_path(address, number, ATTEMPT_FILE))
-                found.append(Attempt.from_json(record))
-            except FileNotFoundError:
-                if not self.at(note_path(address, number)).exists():
-                    break
+            record = Attempt.read(self.attempt_path(address, number, ATTEMPT_FILE))
+            if record is not None:
+                found.append(record)
+            elif not self.at(note_path(address, number)).exists():
+                break
         return found
 
     def publish(self, address: StepRun, staging: Staging, manifest: Manifest) -> Manifest:
@@ -301,19 +309,17 @@ class Store:
 
     def settle(self, manifest: Manifest) -> None:
         """See to it that what is published is found as the newest, and as what it was made of."""
-        address = manifest.address
-        if address.instance is None:
-            self._point(address, manifest)
+        if manifest.instance is None:
+            self._point(manifest)
         if manifest.fingerprint and not manifest.cached:
-            content = json.dumps({"run_id": address.run_id}) + "\n"
-            self.write(self.at(same_path(address, manifest.fingerprint)), content)
+            content = json.dumps({"run_id": manifest.run_id}) + "\n"
+            self.write(self.at(same_path(manifest.address, manifest.fingerprint)), content)
 
     def same(self, address: StepRun, fingerprint: str) -> Manifest | None:
         """What a step has published before from all the same, if its files are still there."""
         try:
-            found = json.loads(read(self.at(same_path(address, fingerprint))))
-            manifest = self.manifest(address.of_run(found["run_id"]))
-        except (FileNotFoundError, ValueError, KeyError):
+            manifest = self._pointed_at(same_path(address, fingerprint), address)
+        except (ValueError, KeyError):  # it cannot be read
             return None
         if manifest is None or manifest.fingerprint != fingerprint:
             return None
@@ -322,41 +328,44 @@ class Store:
 
     def plan(self, address: StepRun) -> Plan | None:
         """What a mapped step is run for in a run, None where that is not known yet."""
-        try:
-            return Plan.from_json(read(self.path(address, PLAN_FILE)))
-        except FileNotFoundError:
-            return None
+        return Plan.read(self.path(address, PLAN_FILE))
 
     def keep_plan(self, address: StepRun, plan: Plan) -> None:
         """Write down what a mapped step is run for, before any instance is started."""
         self.write(self.path(address, PLAN_FILE), plan.to_json())
 
-    def _point(self, address: StepRun, manifest: Manifest) -> None:
+    def _point(self, manifest: Manifest) -> None:
         """Say that a manifest is the newest, unless one is that has ended later.
 
         One that ends in times to come was made by a clock that was wrong, and is not waited for.
         """
+        path = newest_path(manifest.address)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        if manifest.ended < self._pointed(address).get("ended", "") <= now:
+        if manifest.ended < self.pointer(path).get("ended", "") <= now:
             return
-        content: Mapping[str, str] = {"run_id": address.run_id, "ended": manifest.ended}
-        self.write(self.at(newest_path(address)), json.dumps(content) + "\n")
+        content = {"run_id": manifest.run_id, "ended": manifest.ended}
+        self.write(self.at(path), json.dumps(content) + "\n")
 
-    def _pointed(self, address: StepRun) -> dict[str, str]:
-        """What the pointer says; nothing where it is missing or cannot be read."""
+    def pointer(self, path: str) -> dict[str, str]:
+        """What a file says that names a run by ``run_id``; nothing where it cannot be read."""
         try:
-            content = json.loads(read(self.at(newest_path(address))))
+            content = json.loads(read(self.at(path)))
         except (FileNotFoundError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
 
+    def _pointed_at(self, path: str, address: StepRun) -> Manifest | None:
+        """The manifest of a step in the run that a pointer names."""
+        run_id = self.pointer(path).get("run_id")
+        return self.manifest(address.of_run(run_id)) if run_id else None
+
     def _all(self, address: StepRun) -> Iterator[Manifest]:
         """The manifests of a step; ``*`` in the address stands for anything."""
         paths = glob(self.root, self.layout.path(address, MANIFEST_FILE))
-        for content in read_all(paths):  # `dsml gc` may have removed some since
-            found = Manifest.from_json(content)
-            # `{notebook}_{run_id}` of `fit` also finds the runs of `fit_large`
-            if found.step == address.step:
+        for found in self.each(paths, Manifest.read):
+            # `dsml gc` may have removed it since;
+            # and `{notebook}_{run_id}` of `fit` also finds the runs of `fit_large`
+            if found is not None and found.step == address.step:
                 yield found
 
     def _move(self, file: Path, target: UPath) -> None:

@@ -16,8 +16,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,6 @@ _S3_CALLS: Mapping[str, Mapping[str, int]] = {
 _FINAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOSYS)
 # What a storage says where an object was to be made that is there already, and s3fs doesn't know.
 _TAKEN = ("PreconditionFailed", "412")
-_READERS = 16  # files that are read at once
 _SMALL = 8 * 2**20  # bytes of a file that is read as a whole
 _LONGEST = 200  # characters of what a storage says
 
@@ -233,21 +231,8 @@ def read(path: UPath) -> bytes:
     return content
 
 
-def read_all(paths: Iterable[UPath]) -> Iterator[bytes]:
-    """The contents of those of many small files that are there, in their order.
-
-    Of a remote storage several are read at once.
-    """
-    here = list(paths)
-    if not here or isinstance(here[0], Path):
-        found: Iterable[bytes | None] = map(_read_if_there, here)
-    else:
-        with ThreadPoolExecutor(_READERS) as pool:
-            found = list(pool.map(_read_if_there, here))
-    return (content for content in found if content is not None)
-
-
-def _read_if_there(path: UPath) -> bytes | None:
+def read_if_there(path: UPath) -> bytes | None:
+    """The content of a small file, None where there is none."""
     try:
         return read(path)
     except FileNotFoundError:

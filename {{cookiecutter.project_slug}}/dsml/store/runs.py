@@ -17,7 +17,6 @@ from dsml.store.manifest import Attempt, Json, JsonFile, Manifest
 from dsml.store.once import write_once
 from dsml.store.paths import BEGUN_FOLDER, NOTE, RUNS_FOLDER, check_names, note_path
 from dsml.store.publish import Store
-from dsml.store.remote import read
 
 RUN_FILE = "run.json"
 TRACE_FILE = "trace.json"
@@ -65,10 +64,7 @@ def keep_run(store: Store, record: RunRecord) -> None:
 
 def read_run(store: Store, run_id: str) -> RunRecord | None:
     """The record of a run; None where nothing has written one."""
-    try:
-        return RunRecord.from_json(read(run_path(store, run_id, RUN_FILE)))
-    except FileNotFoundError:
-        return None
+    return RunRecord.read(run_path(store, run_id, RUN_FILE))
 
 
 def run_ids(store: Store) -> list[str]:

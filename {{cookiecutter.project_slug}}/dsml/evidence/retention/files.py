@@ -9,14 +9,12 @@ import contextlib
 import os
 import string
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dsml.store import StepRun, Store
 from dsml.store.paths import INSTANCES_FOLDER, Layout
 from dsml.store.remote import delete
 
-_WRITERS = 16  # files of a remote storage that are removed at once
 _FILE = "{file}"
 # The folders of the store's own begin with it; an experiment's name doesn't.
 _HIDDEN = "."
@@ -115,9 +113,7 @@ def remove(store: Store, paths: Iterable[str], stop_at: Callable[[Path], bool]) 
     if isinstance(store.root, Path):
         remove_local(store.root, paths, stop_at)
         return
-    gone = [store.at(path) for path in paths]
-    with ThreadPoolExecutor(_WRITERS) as pool:
-        list(pool.map(delete, gone))
+    store.each(paths, lambda path: delete(store.at(path)))
 
 
 def remove_local(root: Path, paths: Iterable[str], stop_at: Callable[[Path], bool]) -> None:

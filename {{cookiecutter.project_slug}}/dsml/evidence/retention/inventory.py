@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections import defaultdict
@@ -14,13 +13,13 @@ from typing import TypeVar
 
 from upath import UPath
 
-from dsml.evidence.records import read_each
 from dsml.evidence.retention.files import Owners, hidden, listed
 from dsml.evidence.retention.plan import Part, Run, There
 from dsml.step.process import is_gone
-from dsml.store import Attempt, Input, Manifest, Output, Plan, StepRun, Store, remote
+from dsml.store import Attempt, Input, Manifest, Output, Plan, StepRun, Store
 from dsml.store.manifest import ATTEMPT_FILE, ATTEMPTS_FOLDER, MANIFEST_FILE, PLAN_FILE
 from dsml.store.paths import NEWEST_FOLDER, NO_PARTITION, RUNS_FOLDER
+from dsml.store.remote import read_if_there
 from dsml.store.runs import RUN_FILE, RUNNING, RunRecord, noted, run_ids, run_path
 
 # What a manifest is called while it is looked whether anybody refers to it after all.
@@ -139,12 +138,12 @@ class _Reader:
     def read_manifests(self, paths: Iterable[str]) -> None:
         """Read the manifests and the records of attempts among the files."""
         wanted = [path for path in paths if any(name in path for name in _READ)]
-        for path, content in read_each(self._store, wanted, self._content):
+        for path, content in self._store.each(wanted, self._content):
             if content is not None:
                 self._take(path, content)
 
     def _content(self, path: str) -> tuple[str, bytes | None]:
-        return path, _bytes(self._store.at(path))
+        return path, read_if_there(self._store.at(path))
 
     def _take(self, path: str, content: bytes) -> None:
         """Take in a file that may be a manifest or an attempt's record, where it lies rightly."""
@@ -189,14 +188,16 @@ class _Reader:
 
     def hear(self, ids: Iterable[str]) -> dict[str, _Heard]:
         """Read the records of runs, and which attempts they have begun."""
-        return {each.run_id: each for each in read_each(self._store, sorted(ids), self._hear)}
+        return {each.run_id: each for each in self._store.each(sorted(ids), self._hear)}
 
     def _hear(self, run_id: str) -> _Heard:
-        record = _parsed(RunRecord.from_json, _bytes(run_path(self._store, run_id, RUN_FILE)))
+        record = _parsed(
+            RunRecord.from_json, read_if_there(run_path(self._store, run_id, RUN_FILE))
+        )
         notes = {note.name: note for note in noted(self._store, run_id)}
         if record is not None and record.status != RUNNING:
             return _Heard(run_id, record, notes, moment=max(record.started, record.ended))
-        attempts = [_parsed(Attempt.from_json, _bytes(note)) for note in notes.values()]
+        attempts = [_parsed(Attempt.from_json, read_if_there(note)) for note in notes.values()]
         known = [attempt for attempt in attempts if attempt is not None]
         marks = {attempt.process for attempt in known} | ({record.process} if record else set())
         begun = [attempt.started for attempt in known] + ([record.started] if record else [])
@@ -211,7 +212,7 @@ class _Reader:
             wanted += [note for name, note in each.notes.items() if name not in published]
             if each.record is not None:
                 self._possible |= set(_steps(each.record))
-        for content in read_each(self._store, wanted, _bytes):
+        for content in self._store.each(wanted, read_if_there):
             attempt = _parsed(Attempt.from_json, content)
             if attempt is not None:
                 self._add(_part_of_attempt(attempt))
@@ -242,12 +243,12 @@ class _Reader:
     def read_published(self) -> None:
         """Read the manifests of the runs that have been read, where they are to be expected."""
         places = self._possible | self.parts.keys()
-        for manifest in read_each(self._store, sorted(places, key=str), self._manifest):
+        for manifest in self._store.each(sorted(places, key=str), self._manifest):
             if manifest is not None:
                 self._add_manifest(manifest)
 
     def _manifest(self, address: StepRun) -> Manifest | None:
-        return _parsed(Manifest.from_json, _bytes(self._store.path(address, MANIFEST_FILE)))
+        return _parsed(Manifest.from_json, read_if_there(self._store.path(address, MANIFEST_FILE)))
 
     def owned(self, paths: Sequence[str]) -> dict[StepRun, list[str]]:
         """The files of each part; of parts that have left nothing to be read as well."""
@@ -362,7 +363,7 @@ def _is_fresh(folder: UPath) -> bool:
 def _pointed(store: Store, own: Iterable[str]) -> Iterator[StepRun]:
     """The parts that are named as the newest of their steps."""
     pointers = [path for path in own if path.startswith(f"{NEWEST_FOLDER}/")]
-    for path, run_id in read_each(store, pointers, lambda path: (path, run_named(store, path))):
+    for path, run_id in store.each(pointers, lambda path: (path, run_named(store, path))):
         _, experiment, partition, file = [*path.split("/"), "", ""][:4]
         step = file.removesuffix(".json")
         yield StepRun(step, experiment, run_id, None if partition == NO_PARTITION else partition)
@@ -370,18 +371,7 @@ def _pointed(store: Store, own: Iterable[str]) -> Iterator[StepRun]:
 
 def run_named(store: Store, path: str) -> str:
     """The run that a pointer of the store names, "" where it cannot be read."""
-    try:
-        found = json.loads(remote.read(store.at(path)))
-        return str(found["run_id"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return ""
-
-
-def _bytes(path: UPath) -> bytes | None:
-    try:
-        return remote.read(path)
-    except FileNotFoundError:
-        return None
+    return str(store.pointer(path).get("run_id", ""))
 
 
 def _parsed(read: Callable[[bytes], T], content: bytes | None) -> T | None:

@@ -15,17 +15,17 @@ from pathlib import Path
 
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.evidence.assemble import spans_of
-from dsml.evidence.records import Records, read_each, read_records
+from dsml.evidence.records import Records, read_records
 from dsml.evidence.site.files import Folder, remove_others, remove_parts, write_changed
 from dsml.evidence.site.overview import write_overview
 from dsml.evidence.site.pages import Pages, row_of
 from dsml.evidence.site.reader import Reader
 from dsml.evidence.site.state import STATE_FILE, Entry, State
 from dsml.evidence.site.templating import FOLDER, INDEX
-from dsml.evidence.stored import read_if_there
 from dsml.evidence.trace import Trace
 from dsml.step.facts import now
 from dsml.store import Store
+from dsml.store.remote import read_if_there
 from dsml.store.runs import RUN_FILE, RUNNING, run_ids, run_path
 
 RUNS, ASSETS = "runs", "assets"
@@ -76,7 +76,7 @@ class _Build:
             self._state.entries.clear()
         before = dict(self._state.entries)
         ids = {name for name in run_ids(self._store) if not name.startswith(".")}
-        stamps = dict(read_each(self._store, sorted(ids), self._stamp))
+        stamps = dict(self._store.each(sorted(ids), self._stamp))
         reader = Reader(self._store, frozenset(ids))
         for run_id in sorted(ids):
             if self._is_current(run_id, stamps[run_id], ids):

@@ -18,7 +18,7 @@ from dsml.evidence.site.curves import curve_svg
 from dsml.evidence.site.facts import AttemptFacts, File, Given, Model, RunFacts, StepFacts, Value
 from dsml.evidence.site.previews import PAGES, PICTURES, Preview, can_preview, preview
 from dsml.evidence.site.templating import INDEX, href, plain
-from dsml.evidence.stored import local_copy, read_if_there
+from dsml.evidence.stored import local_copy
 from dsml.evidence.trace import Trace
 from dsml.step.checks import CheckResult
 from dsml.step.record import RECORD_FILE
@@ -28,6 +28,7 @@ from dsml.step.task import LOGGED_FOLDER
 from dsml.store import Manifest, Output, StepRun, Store
 from dsml.store.manifest import LOG_FILE, NOTEBOOK_FILE, REPORT_FILE, Json
 from dsml.store.manifest import Value as Parameter
+from dsml.store.remote import read_if_there
 
 _LOG_LARGEST = 2_000_000  # bytes at the end of a log that become part of the site
 _LONGEST = 300  # characters of a value in a table
