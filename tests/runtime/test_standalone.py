@@ -208,6 +208,13 @@ def test_an_unknown_step_names_the_nearest(small, by_hand):
         by_hand(small, "a.make")
 
 
+def test_of_a_step_that_is_named_and_cannot_be_read_its_own_mistake_is_told(small, by_hand):
+    by_hand(small, "a.make")  # goes to the notebook's folder
+    (small / "stages" / "a" / "make.ipynb").write_text("{")
+    with pytest.raises(ProjectError, match=r"\Astages/a/make\.ipynb, line 1\n"):
+        exec("from dsml import get_context\nget_context({}, step='a.make')", {})
+
+
 def test_a_notebook_that_was_changed_and_not_saved_is_told_so(small, by_hand):
     source = "from dsml import get_context\nget_context({'outs': {'other': 'o.json'}})"
     variables = {"__name__": "__main__"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from dsml.contract.percent import SUFFIX
 from dsml.contract.problem import Problem, ProjectError, Where, errors, suggest
 from dsml.contract.project import DEBUG_SUFFIX, find_root, notebook_paths, read_project
 from dsml.contract.secret import variables
-from dsml.contract.spec import CONFIG_SCHEMA, StepSpec, read_spec
+from dsml.contract.spec import CONFIG_SCHEMA, StepSpec, read_spec, step_name
 from dsml.step.context import Setting
 from dsml.step.inputs import (
     RUN,
@@ -167,31 +167,35 @@ def of_experiment(catalog: Catalog, spec: StepSpec, experiment: str) -> dict[str
 def _find_step(
     root: Path, op_parameters: Mapping[str, Any], step: str | None, namespace: Mapping[str, Any]
 ) -> StepSpec:
-    paths = notebook_paths(root)
-    if step is None:
-        named = _path_from_frontend(root, namespace)
-        if named is not None and (paired := named.removesuffix(SUFFIX) + ".ipynb") in paths:
-            named = paired
-        if named in paths:
-            paths = [named]
-        else:
-            here = [path for path in paths if (root / path).parent == Path.cwd().resolve()]
-            paths = here or paths
-    specs = [spec for spec in _specs(root, paths) if step in (None, spec.name)]
-    if step is not None and not specs:
-        names = [f"{Path(path).parent.name}.{Path(path).stem}" for path in paths]
-        what = f"there is no step '{step}'"
-        raise ProjectError(
-            [Problem(Where("get_context"), what, suggest(step, names), "unknown-step")]
-        )
-    if not specs and len(paths) == 1:
-        raise ProjectError(_read(root, paths[0])[1])
-    if step is not None or len(paths) == 1:
-        return specs[0]
-    same = [spec for spec in specs if _same(spec.op_parameters, op_parameters)]
+    paths = _candidates(root, step, namespace)
+    if len(paths) == 1:
+        spec, problems = _read(root, paths[0])
+        if spec is None:
+            raise ProjectError(problems)
+        return spec
+    specs = (_read(root, path)[0] for path in paths)  # another's mistake is not this one's
+    same = [spec for spec in specs if spec and _same(spec.op_parameters, op_parameters)]
     if len(same) == 1:
         return same[0]
     raise ProjectError([_unclear(same)])
+
+
+def _candidates(root: Path, step: str | None, namespace: Mapping[str, Any]) -> list[str]:
+    """The notebooks that may be this one: that of the name, the one that is told, those here."""
+    paths = notebook_paths(root)
+    if step is not None:
+        names = [".".join(step_name(path)) for path in paths]
+        if step in names:
+            return [paths[names.index(step)]]
+        what, fix = f"there is no step '{step}'", suggest(step, names)
+        raise ProjectError([Problem(Where("get_context"), what, fix, "unknown-step")])
+    told = _path_from_frontend(root, namespace)
+    if told is not None and (paired := told.removesuffix(SUFFIX) + ".ipynb") in paths:
+        told = paired
+    if told in paths:
+        return [told]
+    here = [path for path in paths if (root / path).parent == Path.cwd().resolve()]
+    return here or paths
 
 
 def _find_function(root: Path, path: str, step: str | None) -> StepSpec:
@@ -213,11 +217,6 @@ def _find_function(root: Path, path: str, step: str | None) -> StepSpec:
         what = "no step runs this file"
         fix = "give it op_parameters, or wire it in catalog.yml: pipelines.<name>.steps"
     raise ProjectError([Problem(Where(path), what, fix, "unknown-step")])
-
-
-def _specs(root: Path, paths: Iterable[str]) -> list[StepSpec]:
-    found = (_read(root, path)[0] for path in paths)
-    return [spec for spec in found if spec is not None]  # another's mistake is not this one's
 
 
 def _read(root: Path, path: str) -> tuple[StepSpec | None, list[Problem]]:
