@@ -203,6 +203,8 @@ class _OfStep(JsonFile):
     experiment: str
     partition: str | None
     instance: str | None = field(default=None, kw_only=True)
+    parameters: Mapping[str, Value]
+    inputs: Mapping[str, Input]
 
     @property
     def address(self) -> StepRun:
@@ -219,19 +221,17 @@ class _OfStep(JsonFile):
 class Manifest(_OfStep):
     """Everything about one published step of one run. A run folder without it does not exist.
 
-    ``code`` is the sha256 of the notebook's code, ``attempts`` counts those that it took,
-    ``executed`` is the executed notebook's path below the run's folder. ``logged`` holds the facts
-    that were logged, ``metrics`` the value of each metric at its last step, as text where it is
-    NaN or infinite, ``curves`` those that have more points, ``files`` the files' names in the
-    attempt's folder ``logged``, ``models`` the models in it. ``checks`` is what came out of the
-    checks on the outs, ``fingerprint`` the sha256 of all that the outputs depend on. ``cached``
-    names the run that has the files, where an equal fingerprint made it needless to run the step.
-    Of a mapped step ``instances`` holds the run of each instance; each has a manifest of its own,
-    which names its ``instance``.
+    ``code`` is the sha256 of the notebook's code, ``fingerprint`` that of all that the outputs
+    depend on. ``attempts`` counts those that it took, ``executed`` is the executed notebook's path
+    below the run's folder. ``logged`` holds the facts that were logged, ``metrics`` the value of
+    each metric at its last step, as text where it is NaN or infinite, ``curves`` those that have
+    more points, ``files`` the files' names in the attempt's folder ``logged``, ``models`` the
+    models in it, ``checks`` what came out of the checks on the outs. ``cached`` names the run that
+    has the files, where an equal fingerprint made it needless to run the step.
+
+    Of a mapped step ``instances`` holds the run of each; each has a manifest of its own as well.
     """
 
-    parameters: Mapping[str, Value]
-    inputs: Mapping[str, Input]
     outputs: Mapping[str, Output]
     code: str
     git: Mapping[str, Json]
@@ -271,16 +271,8 @@ class Manifest(_OfStep):
         )
         if output.parts is None:
             return whole
-        parts = {
-            key: replace(
-                whole,
-                run_id=runs[key].run_id,
-                file=part.file,
-                bytes=part.bytes,
-                sha256=part.sha256,
-                instance=key,
-                values=runs[key].values,
-            )
+        parts = {  # an input has the fields of an output and those of an instance's run
+            key: replace(whole, instance=key, **vars(part), **vars(runs[key]))
             for key, part in output.parts.items()
         }
         return replace(whole, parts=parts)
@@ -313,8 +305,6 @@ class Attempt(_OfStep):
     error: str
     started: str
     ended: str
-    parameters: Mapping[str, Value]
-    inputs: Mapping[str, Input]
     code: str = ""
     exception: str = ""
     traceback: str = ""
