@@ -25,7 +25,7 @@ from dsml.evidence.attributes import given_and_made
 from dsml.evidence.models import promote
 from dsml.evidence.records import read_records
 from dsml.step.context import Setting
-from dsml.step.models import flavour_of
+from dsml.step.models import _flavour_of
 from dsml.step.record import Record
 from dsml.step.reported import Reported
 from dsml.store.manifest import LoggedModel, Manifest
@@ -184,10 +184,10 @@ def test_the_library_of_a_model_is_told_from_its_class():
         return type("Model", above, {"__module__": f"{package}.core"})
 
     for package, flavour in (("xgboost", "xgboost"), ("torch", "pytorch"), ("keras", "keras")):
-        assert flavour_of(model_of(package)()) == flavour
+        assert _flavour_of(model_of(package)()) == flavour
     both = model_of("lightgbm", LinearRegression)
-    assert flavour_of(both()) == "lightgbm"
-    assert flavour_of(model_of("mine", both)()) == "lightgbm"
+    assert _flavour_of(both()) == "lightgbm"
+    assert _flavour_of(model_of("mine", both)()) == "lightgbm"
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a.b", "../a", "a b", "-a"])

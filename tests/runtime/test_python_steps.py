@@ -21,7 +21,7 @@ from dsml.orchestrate.debug import debug_notebook
 from dsml.orchestrate.pipelines import asset_keys
 from dsml.orchestrate.stock import get_dagstermill_op_params
 from dsml.step.formats import FORMATS
-from dsml.step.function import outs_of
+from dsml.step.function import _outs_of
 from dsml.store import StepRun, Store
 
 from .conftest import execute
@@ -376,7 +376,7 @@ def test_dagstermill_makes_no_op_of_it(mixed):
     ],
 )
 def test_what_is_returned_are_the_outs(returned, names, outs):
-    assert outs_of(returned, names) == outs
+    assert _outs_of(returned, names) == outs
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_what_is_returned_are_the_outs(returned, names, outs):
 )
 def test_what_are_no_outs_is_refused(returned, message):
     with pytest.raises(TypeError) as caught:
-        outs_of(returned, ["aa", "bb"])
+        _outs_of(returned, ["aa", "bb"])
     assert str(caught.value) == message
 
 

@@ -144,7 +144,7 @@ def _loaded(name: str, context: Context) -> Any:
 def _save(returned: object, context: Context) -> None:
     if returned is not None and not context.outs:
         context.log.warning("step_fn returned something, and the step has no outs: it is not kept")
-    for name, value in outs_of(returned, list(context.outs)).items():
+    for name, value in _outs_of(returned, list(context.outs)).items():
         out = context.outs[name]
         if isinstance(value, os.PathLike) and not formats.is_known(out):
             shutil.copyfile(value, out)
@@ -152,7 +152,7 @@ def _save(returned: object, context: Context) -> None:
             context.save(name, value)
 
 
-def outs_of(returned: object, names: Collection[str]) -> dict[str, Any]:
+def _outs_of(returned: object, names: Collection[str]) -> dict[str, Any]:
     """The outs by name. None is no value: nothing is written for it.
 
     Args:

@@ -24,7 +24,7 @@ from dsml.store.publish import Store
 
 RUN = "DSML_RUN"
 ATTEMPT = "DSML_ATTEMPT"
-EACH_RUN = "*"  # in the place of a run's id: each partition is of its own
+_EACH_RUN = "*"  # in the place of a run's id: each partition is of its own
 _Missing = tuple[str, str, str]  # the key that it stands under, its name, its catalog path
 _RUN_ID = re.compile(r"[\w.-]+")
 
@@ -61,7 +61,7 @@ def find_inputs(
     wanted = dict(lists_of(spec.map)) if lists else spec.ins
     resolve = _Resolver(store, address, lineage, partitions or {})
     found = {name: resolve(source) for name, source in wanted.items()}
-    runs = (address.run_id, EACH_RUN)
+    runs = (address.run_id, _EACH_RUN)
     there = {name: f for name, f in found.items() if f and (not pinned or f.run_id in runs)}
     key = "map" if lists else "ins"
     missing = [(key, name, wanted[name]) for name in wanted if name not in there]
@@ -97,7 +97,7 @@ class _Resolver:
         places = {key: partitions.position(key) for key in newest}
         keys = sorted((p, key) for key, p in places.items() if p is not None)
         parts = {key: newest[key].as_input(out) for _, key in keys if out in newest[key].outputs}
-        return Input.of_parts(source, EACH_RUN, parts) if parts else None
+        return Input.of_parts(source, _EACH_RUN, parts) if parts else None
 
 
 def _not_in_run(spec: StepSpec, missing: list[_Missing], run_id: str) -> Problem:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-MLFLOW_EXTRA = "mlflow>=3.10,<4"  # as in pyproject.toml
+_REQUIREMENT = "mlflow>=3.10,<4"  # as in pyproject.toml
 
 # The package of a model's class → MLflow's flavour, and the packages that are needed to load it.
 _FLAVOURS = {
@@ -72,14 +72,14 @@ def need_mlflow(what: str) -> None:
         os.environ.setdefault(name, value)
     if find_spec("mlflow") is None:
         told = f"{what} needs MLflow, which is not installed"
-        fix = f"add '{MLFLOW_EXTRA}' to the dependencies in pyproject.toml, then: make install"
+        fix = f"add '{_REQUIREMENT}' to the dependencies in pyproject.toml, then: make install"
         raise ProjectError([Problem(Where(what), told, fix, "no-mlflow")])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a progress bar that nobody sees
         importlib.import_module("mlflow.exceptions")
 
 
-def flavour_of(model: object) -> str:
+def _flavour_of(model: object) -> str:
     """MLflow's name for the kind of a model.
 
     Raises:
@@ -115,7 +115,7 @@ def save(model: object, folder: Path, **options: Any) -> LoggedModel:
         TypeError: it is no model.
     """
     need_mlflow("log_model")
-    flavour = flavour_of(model)
+    flavour = _flavour_of(model)
     options = {name: option for name, option in options.items() if option is not None}
     options |= _requirements(flavour, options)
     with warnings.catch_warnings():
@@ -312,14 +312,9 @@ def load_champion(root: Path, catalog: Catalog, name: str) -> tuple[PyFuncModel,
         client = client_of(tracking)
         found = with_alias(client, registered_name(catalog, name), CHAMPION)
         if found is None:
-            raise ProjectError([no_champion(name, where)])
+            fix = f"dsml promote {name} makes the best run's model the champion"
+            raise ProjectError([Problem(Where(where), "no champion yet", fix, "no-champion")])
         return load(local_folder(client, tracking, found)), found
-
-
-def no_champion(name: str, where: str) -> Problem:
-    """What is said where no version of a model has been promoted."""
-    fix = f"dsml promote {name} makes the best run's model the champion"
-    return Problem(Where(where), "no champion yet", fix, "no-champion")
 
 
 def load(folder: Path) -> PyFuncModel:

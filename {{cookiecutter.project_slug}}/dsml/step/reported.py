@@ -61,7 +61,7 @@ class Reported:
     @property
     def curves(self) -> dict[str, Curve]:
         """The metrics that have more than one point."""
-        return {name: curve_of(points) for name, points in self.points.items() if len(points) > 1}
+        return {name: _curve(points) for name, points in self.points.items() if len(points) > 1}
 
     @classmethod
     def of(cls, logged: Iterable[Mapping[str, Any]]) -> Reported:
@@ -88,7 +88,7 @@ class Reported:
         return cls.of(entries(folder / RECORD_FILE))
 
 
-def curve_of(points: Mapping[int, float | str]) -> Curve:
+def _curve(points: Mapping[int, float | str]) -> Curve:
     """What the manifest says of a curve; NaN and infinities count as points only."""
     numbers = [value for value in points.values() if not isinstance(value, str)]
     return Curve(len(points), min(numbers, default=None), max(numbers, default=None))

@@ -36,7 +36,7 @@ from dsml.store.manifest import Value
 from dsml.store.paths import StepRun
 from dsml.store.publish import Store
 
-SCRATCH_RUN = "scratch"
+_SCRATCH_RUN = "scratch"
 PARTITION = "DSML_PARTITION"
 
 
@@ -112,7 +112,7 @@ def _setting(
     scratch = store.scratch(spec.name, address.experiment)
     return Setting(
         step=spec.name,
-        run_id=SCRATCH_RUN,
+        run_id=_SCRATCH_RUN,
         experiment=address.experiment,
         partition_key=address.partition,
         retry_number=attempt.number - 1 if attempt else 0,
@@ -143,7 +143,7 @@ def _address(
     if found is not None:
         return StepRun(spec.name, found.experiment, found.run_id, partition), True
     experiment = experiment or catalog.default_experiment
-    return StepRun(spec.name, experiment, SCRATCH_RUN, partition), False
+    return StepRun(spec.name, experiment, _SCRATCH_RUN, partition), False
 
 
 def _partition(spec: StepSpec, partitions: Partitions) -> str:

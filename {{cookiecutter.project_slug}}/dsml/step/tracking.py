@@ -19,8 +19,8 @@ URI = "MLFLOW_TRACKING_URI"
 MLFLOW_URL, DAGSTER_URL = "DSML_MLFLOW_URL", "DSML_DAGSTER_URL"
 DEFAULT_MLFLOW_URL, DEFAULT_DAGSTER_URL = "http://127.0.0.1:5000", "http://127.0.0.1:3000"
 # Below the project, or the folder that tracks: what was tracked while a server didn't answer.
-OFFLINE = "offline"
-DEFAULT_FOLDER = ".mlflow"
+_OFFLINE = "offline"
+_DEFAULT_FOLDER = ".mlflow"
 # The tag, in MLflow, of runs that a notebook starts beside its own: the run of Dagster.
 BESIDE_TAG = "dsml.beside"
 BY_HAND = " by hand"  # after the name of the experiment of runs
@@ -73,7 +73,7 @@ class Tracking:
 
     def offline(self) -> Tracking:
         """The folder that stands in while the server doesn't answer."""
-        return in_folder(self.home / OFFLINE, self)
+        return in_folder(self.home / _OFFLINE, self)
 
     def env(self, run: str = "", tags: Mapping[str, str] | None = None) -> dict[str, str]:
         """The variables with which plain ``mlflow.log_*`` lands here.
@@ -107,7 +107,7 @@ def tracking_of(root: Path, catalog: Catalog) -> Tracking | None:
         return None
     experiment = os.environ.get(_EXPERIMENT) or catalog.project
     told = os.environ.get(URI) or given
-    home = root / (DEFAULT_FOLDER if "://" in given or ":" in given else given)
+    home = root / (_DEFAULT_FOLDER if "://" in given or ":" in given else given)
     tracking = Tracking(told, experiment, home)
     is_address = "://" in told or told.startswith("databricks")
     return tracking if is_address else in_folder(root / Path(told).expanduser(), tracking)
