@@ -70,7 +70,7 @@ def check_disk(store: Store) -> None:
     folder = next(each for each in (store.work, *store.work.parents) if each.is_dir())
     probe = folder / f".probe.{own()}"
     try:
-        with disk_told(store.work if folder == store.work else folder):
+        with disk_told(folder):
             probe.write_bytes(_PROBE)
     finally:
         with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ and what was under way when a run was killed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from upath import UPath
@@ -118,9 +118,6 @@ def has_attempts(store: Store, run_id: str) -> bool:
     return any(not path.name.endswith(f".0{NOTE}") for path in noted(store, run_id))
 
 
-def _listed(folder: UPath) -> Iterable[UPath]:
-    def paths() -> Iterator[UPath]:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            yield from folder.iterdir()
-
-    return paths()
+def _listed(folder: UPath) -> Iterator[UPath]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        yield from folder.iterdir()
