@@ -141,7 +141,7 @@ class _Ours:
     def _publish_and_read(self, address: StepRun, staging: Staging) -> None:
         file = staging.outs / _FILE
         output = measure_file(file, noted_sha256(file, staging.private / HASHES_FOLDER))
-        self._store.publish(address, staging, _manifest(address, output))
+        self._store.publish(staging, _manifest(address, output))
         self._store.unstage(staging)
         found = self._store.newest("a.table", "baseline")
         if found is None:

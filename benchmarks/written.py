@@ -98,9 +98,9 @@ class _Writer:
             (staging.outs / file).write_text(json.dumps(content), encoding="utf-8")
         shutil.copyfile(self._root / task.step.path, staging.evidence / NOTEBOOK_FILE)
         outputs = measure_outs(task, staging, print)
-        self.store.keep_attempt(task.address, staging, record_of(task, "passed"))
+        self.store.keep_attempt(staging, record_of(task, "passed"))
         executed = f"{ATTEMPTS_FOLDER}/{task.number}/{NOTEBOOK_FILE}"
         manifest = manifest_of(task, outputs, Reported(), executed)
-        self.store.publish(task.address, staging, manifest)
+        self.store.publish(staging, manifest)
         self.store.unstage(staging)
         return manifest

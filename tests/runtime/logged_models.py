@@ -136,7 +136,7 @@ class Runs:
         work(Context(setting, logging.getLogger("tests"), record))
         record.close()
         reported = Reported.read(record.folder)
-        store.keep_attempt(address, staging, record_of(task, "passed"))
+        store.keep_attempt(staging, record_of(task, "passed"))
         problems = (Broken("column 'x'", "max 1", count=1, first=(("0", "2"),)),) if broken else ()
         checks = [CheckResult("done", blocking=False, problems=problems)]
         for name in spec.outs:  # what the work has not written is of no interest
@@ -144,7 +144,7 @@ class Runs:
             out.touch()
         outputs = measure_outs(task, staging, print)
         manifest = manifest_of(task, outputs, reported, checks=checks)
-        store.publish(address, staging, manifest)
+        store.publish(staging, manifest)
         store.unstage(staging)
 
 

@@ -154,12 +154,12 @@ class Runs:
             (record.folder / file).write_bytes(content)
             record.add_file(Path(file).stem, file)
         record.close()
-        self.store.keep_attempt(attempt.address, staging, attempt)
+        self.store.keep_attempt(staging, attempt)
         if not error:
             for file, content in done.outs.items():
                 (staging.outs / file).write_bytes(content)
             outs = {Path(file).stem: measure(staging.outs / file) for file in done.outs}
-            self.store.publish(attempt.address, staging, _manifest(attempt, done, outs))
+            self.store.publish(staging, _manifest(attempt, done, outs))
         self.store.unstage(staging)
 
 

@@ -86,7 +86,7 @@ def publish(root, step, run_id, *, experiment="baseline", minutes=5, **outs):
     manifest = Manifest(
         step, run_id, experiment, None, {}, {}, outputs, "", {}, {}, ended, ended, 1, ""
     )
-    store.publish(address, staging, manifest)
+    store.publish(staging, manifest)
     store.unstage(staging)
 
 

@@ -308,9 +308,9 @@ def test_an_attempt_is_found_by_its_name_with_a_partition_too(new_store, monkeyp
     store = new_store("{experiment}/{partition}/{stage}/{notebook}/{run_id}/{file}")
     address = StepRun("a.b", "wide", "r1", "2024-01-01")
     attempt = Attempt(
-        "a.b", "r1", "wide", "2024-01-01", 1, "failed", "why", "1", "2", {}, {}, "code"
+        "a.b", "r1", "wide", "2024-01-01", {}, {}, 1, "failed", "why", "1", "2", "code"
     )
-    store.keep_attempt(address, store.stage(address, 1), attempt)
+    store.keep_attempt(store.stage(address, 1), attempt)
     monkeypatch.setenv(ATTEMPT, name_attempt(attempt))
     assert find_attempt(store) == attempt
 

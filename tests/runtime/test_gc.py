@@ -128,10 +128,10 @@ class Runs:
         staging = self.store.stage(address, 1)
         (staging.outs / "out.txt").write_text(content or f"{address}")
         (staging.evidence / "executed.ipynb").write_text("{}")
-        self.store.keep_attempt(address, staging, attempt_of(address, number, "passed"))
+        self.store.keep_attempt(staging, attempt_of(address, number, "passed"))
         outputs = {"out": measure(staging.outs / "out.txt")}
         manifest = manifest_of(address, outputs, number, **about)
-        self.store.publish(address, staging, manifest)
+        self.store.publish(staging, manifest)
         self.store.unstage(staging)
         return manifest
 
@@ -140,7 +140,7 @@ class Runs:
         begin(self.store, attempt_of(address, number, "running", inputs=inputs))
         staging = self.store.stage(address, 1)
         (staging.evidence / "executed.ipynb").write_text("{}")
-        self.store.keep_attempt(address, staging, attempt_of(address, number, "failed"))
+        self.store.keep_attempt(staging, attempt_of(address, number, "failed"))
         self.store.unstage(staging)
 
     def usual(self, count, first=0):

@@ -58,7 +58,7 @@ class Publisher:
     def publish(self):
         """Whether this was the first."""
         try:
-            self.published = self.store.publish(FIT, self.staging, self.manifest)
+            self.published = self.store.publish(self.staging, self.manifest)
         except AlreadyPublished:
             return False
         return True
@@ -234,10 +234,10 @@ def test_of_many_at_once_one_publishes(new_store):
             publisher.manifest = manifest_of(address, publisher.manifest.outputs, at(number))
         together = threading.Barrier(len(publishers))
 
-        def publish(publisher, address=address, together=together):
+        def publish(publisher, together=together):
             together.wait()
             try:
-                return store.publish(address, publisher.staging, publisher.manifest)
+                return store.publish(publisher.staging, publisher.manifest)
             except AlreadyPublished:
                 return None
 
@@ -273,7 +273,7 @@ AT_ONCE = """
         while time.time() < begin + number * 0.01:
             pass
         try:
-            store.publish(address, staging, manifest)
+            store.publish(staging, manifest)
             won += 1
         except AlreadyPublished:
             pass

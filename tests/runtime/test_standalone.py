@@ -61,7 +61,7 @@ def publish(root, step, experiment, run_id, ended, **outs):
     manifest = Manifest(
         step, run_id, experiment, None, {}, {}, outputs, "", {}, {}, ended, ended, 1, ""
     )
-    store.publish(address, staging, manifest)
+    store.publish(staging, manifest)
     store.unstage(staging)
 
 

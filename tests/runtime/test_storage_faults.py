@@ -57,7 +57,7 @@ def publish(store, address):
     outputs = {name.partition(".")[0]: measure(staging.outs / name) for name in CONTENT}
     manifest = replace(manifest_of(address, outputs), fingerprint="f1")
     try:
-        return store.publish(address, staging, manifest)
+        return store.publish(staging, manifest)
     finally:
         store.unstage(staging)
 
@@ -182,7 +182,7 @@ def test_a_large_file_is_sent_in_parts_and_seen_when_the_last_is_there(
     path = store.path(FIT, "model.bin").path
     proxy.before = lambda _: seen.append(direct.exists(path))
     seen = []
-    store.publish(FIT, staging, manifest_of(FIT, {"model": output}))
+    store.publish(staging, manifest_of(FIT, {"model": output}))
     proxy.before = lambda _: None
     parts = [call for call in proxy.calls if "partNumber=" in call]
     assert len(parts) == 4  # of 16 MB
@@ -223,7 +223,7 @@ def test_a_part_that_is_lost_again_and_again_leaves_nothing(store, proxy, direct
     output = measure(staging.outs / "model.bin")
     proxy.reset(lambda call: "cut" if "partNumber=2" in proxy.calls[call - 1] else "")
     with pytest.raises(ProjectError):
-        store.publish(FIT, staging, manifest_of(FIT, {"model": output}))
+        store.publish(staging, manifest_of(FIT, {"model": output}))
     proxy.reset(lambda _: "")
     assert direct.find(store.root.path) == []
     bucket = store.root.path.partition("/")[0]

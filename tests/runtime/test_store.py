@@ -69,7 +69,7 @@ def publish(store, address, ended=None, **files):
         (staging.outs / f"{name}.bin").write_bytes(content)
     outputs = {name: measure(staging.outs / f"{name}.bin") for name in files}
     manifest = manifest_of(address, outputs, ended)
-    published = store.publish(address, staging, manifest)
+    published = store.publish(staging, manifest)
     store.unstage(staging)
     return published
 
@@ -88,7 +88,7 @@ def keep(store, address, number, status="passed", **files):
         parameters={"n": Value([1, None], "run")},
         inputs={"x": Input("load.raw.x", "run-0", "x.bin", 3, "abc")},
     )
-    store.keep_attempt(address, staging, record)
+    store.keep_attempt(staging, record)
     store.unstage(staging)
     return record
 
@@ -491,7 +491,7 @@ PUBLISH_FOR_EVER = """
                 "train.fit", address.run_id, "baseline", None, {}, {}, outputs, "", {}, {}, "",
                 f"{time.time():.6f}", 1, ""
             )
-            store.publish(address, staging, manifest)
+            store.publish(staging, manifest)
             store.unstage(staging)
 
     for number in range(rounds):

@@ -112,7 +112,7 @@ class Written:
         for name, text in (evidence or {}).items():
             (staging.evidence / name).parent.mkdir(parents=True, exist_ok=True)
             (staging.evidence / name).write_text(text, encoding="utf-8")
-        self.store.keep_attempt(record.address, staging, record)
+        self.store.keep_attempt(staging, record)
         self.store.unstage(staging)
         return record
 
@@ -124,7 +124,7 @@ class Written:
         manifest = manifest_of(
             attempt, {name: measure(staging.outs / f"{name}.bin") for name in outs}, **known
         )
-        self.store.publish(attempt.address, staging, manifest)
+        self.store.publish(staging, manifest)
         self.store.unstage(staging)
         return manifest
 

@@ -118,13 +118,13 @@ def _attempt(task: Task, log: Log, connect: Connect) -> Manifest:
         if status != "passed":
             staging.drop_outs()  # on a disk that is full they are in the way of the evidence
         record = record_of(task, status, error, observed)
-        task.store.keep_attempt(task.address, staging, record)
+        task.store.keep_attempt(staging, record)
         if status != "passed":
             task.store.unstage(staging)
     executed = f"{ATTEMPTS_FOLDER}/{task.number}/{NOTEBOOK_FILE}"
     manifest = manifest_of(task, outputs, reported, executed, checks)
     try:
-        return task.store.publish(task.address, staging, manifest)
+        return task.store.publish(staging, manifest)
     finally:
         task.store.unstage(staging)
 

@@ -129,11 +129,11 @@ class _Publisher:
         self.record.close()
         reported = Reported.read(self.record.folder)
         record = record_of(self._task, status, error)
-        store, address = self._task.store, self._task.address
+        store = self._task.store
         try:
-            store.keep_attempt(address, self._staging, record)
+            store.keep_attempt(self._staging, record)
             if status == "passed":
                 manifest = manifest_of(self._task, outputs, reported)
-                store.publish(address, self._staging, manifest)
+                store.publish(self._staging, manifest)
         finally:
             store.unstage(self._staging)

@@ -255,15 +255,15 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def keep_attempt(self, address: StepRun, staging: Staging, record: Attempt) -> None:
+    def keep_attempt(self, staging: Staging, record: Attempt) -> None:
         """Keep what an attempt left behind; its record last."""
+        address, number = record.address, record.number
         for file in sorted(staging.evidence.rglob("*")):
             name = file.relative_to(staging.evidence).as_posix()
             half_written = file.name.startswith(".") and name.count("/") < _IN_MODELS
             if file.is_file() and not half_written:
-                self._move(file, self.attempt_path(address, record.number, name))
-        record_file = self.attempt_path(address, record.number, ATTEMPT_FILE)
-        self.write(record_file, record.to_json())
+                self._move(file, self.attempt_path(address, number, name))
+        self.write(self.attempt_path(address, number, ATTEMPT_FILE), record.to_json())
 
     def attempts(self, address: StepRun) -> list[Attempt]:
         """The records of a step's attempts in a run, in order.
@@ -279,12 +279,13 @@ class Store:
                 break
         return found
 
-    def publish(self, address: StepRun, staging: Staging, manifest: Manifest) -> Manifest:
+    def publish(self, staging: Staging, manifest: Manifest) -> Manifest:
         """Make the outs of a step visible to everybody, all at once; what is published.
 
         Raises:
             AlreadyPublished: this run has published the step already; that stays as it is.
         """
+        address = manifest.address
         if self.manifest(address) is not None:
             raise AlreadyPublished(address)
         outputs = {n: self._place(staging.outs, address, o) for n, o in manifest.outputs.items()}
