@@ -151,6 +151,28 @@ def test_whoever_cleans_up_again_finds_nothing_more(found, rule):
     assert again.gone_runs == frozenset()
 
 
+def test_a_run_that_stays_for_a_champion_takes_no_place_of_an_empty_one():
+    champion = part("train.fit", "old", 0, withdrawn=True, published=False)
+    empty = [Run(f"empty-{number}", at(number), at(number)) for number in (2, 3)]
+    found = there(champion, runs=empty, pinned={("old", "evaluate.score"): "champion"})
+    assert make_plan(found, Rule(1)).kept_runs.keys() == {"old", "empty-3"}
+    left = replace(found, parts={}, runs={i: found.runs[i] for i in ("old", "empty-3")})
+    assert make_plan(left, Rule(1)).gone_runs == frozenset()
+
+
+def test_a_run_that_left_nothing_stays_while_the_one_that_carries_it_on_needs_those_before_it():
+    first = part("train.fit", "first", 0, published=False)
+    between = Run("between", at(5), at(5), parent="first")
+    last = Run("last", at(7), at(7), under_way=True, parent="between")
+    others = [Run(f"empty-{number}", at(number), at(number)) for number in (8, 9)]
+    newer = part("train.fit", "newer", 6, published=False)
+    found = there(first, newer, runs=[between, last, *others])
+    plan = make_plan(found, Rule(1))
+    assert plan.kept_runs["between"] == "carried on by run last"
+    left = replace(found, runs={i: found.runs[i] for i in plan.kept_runs})
+    assert first.address in make_plan(left, Rule(1)).kept
+
+
 @some
 @given(graphs(), RULES)
 def test_whoever_keeps_more_loses_nothing_more(found, rule):

@@ -251,6 +251,8 @@ def _series(
 def _kept_runs(there: There, rule: Rule, kept: Mapping[StepRun, str]) -> Iterator[tuple[str, str]]:
     has_kept = {address.run_id for address in kept}
     pinned = {run_id: why for (run_id, _), why in there.pinned.items()}
+    links = _links(there, kept)
+    others: list[Run] = []
     for run_id, run in there.runs.items():
         if run_id in has_kept:
             yield run_id, "steps of it are kept"
@@ -258,16 +260,35 @@ def _kept_runs(there: There, rule: Rule, kept: Mapping[StepRun, str]) -> Iterato
             yield run_id, "it is under way"
         elif run_id in pinned:
             yield run_id, pinned[run_id]
+        elif run_id in links:
+            yield run_id, f"carried on by run {short_id(links[run_id])}"
         elif rule.is_young(run.moment):
             yield run_id, "not old enough"
-    yield from _newest_empty(there, rule)
+        else:
+            others.append(run)
+    yield from _newest_empty(there, rule, others)
 
 
-def _newest_empty(there: There, rule: Rule) -> Iterator[tuple[str, str]]:
-    """The newest runs of a pipeline, experiment and partition that were over too early."""
+def _links(there: There, kept: Iterable[StepRun]) -> dict[str, str]:
+    """Runs that say what others carry on, which are under way or may be carried on themselves.
+
+    Without their records nobody would know any more what those need of the runs before.
+    """
+    waiting = [there.parts[address] for address in kept]
+    ends = [part.address.run_id for part in waiting if not part.published and not part.withdrawn]
+    ends += [run.run_id for run in there.runs.values() if run.under_way]
+    return {line: end for end in ends for line in lineage(there.runs, end)}
+
+
+def _newest_empty(there: There, rule: Rule, others: Iterable[Run]) -> Iterator[tuple[str, str]]:
+    """The newest runs of a pipeline, experiment and partition that were over too early.
+
+    Only ``others`` count, which nothing else keeps: a run that stays for another reason may lose
+    its steps in this clean-up, and would count in the next one.
+    """
     has_parts = {address.run_id for address in there.parts}
     empty: dict[tuple[str, str, str | None], list[Run]] = defaultdict(list)
-    for run in there.runs.values():
+    for run in others:
         if run.recorded and run.run_id not in has_parts:
             empty[run.pipeline, run.experiment, run.partition].append(run)
     for runs in empty.values():
