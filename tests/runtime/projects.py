@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from dagster._core.instance.ref import InstanceRef
 from dsml.contract.catalog import DEFAULT_PATTERN
 from dsml.contract.register import write_register
 from dsml.contract.scaffold import notebook
+from dsml.orchestrate.warm import WarmProcess
 from dsml.store import Manifest
 from dsml.store.manifest import measure
 
@@ -176,6 +178,13 @@ def kill_group(process: subprocess.Popen[str]) -> None:
 
 
 # --- what a run left ------------------------------------------------------------------------------
+
+
+def end_warm(process: WarmProcess) -> None:
+    """Let the process that kernels are forked from end, and the kernels that are left with it."""
+    with contextlib.suppress(OSError):
+        process._socket.shutdown(socket.SHUT_RDWR)
+    process._process.wait()
 
 
 def instance_of(root: Path) -> DagsterInstance:

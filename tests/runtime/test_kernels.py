@@ -18,7 +18,7 @@ from dsml.orchestrate import warm
 from dsml.step.process import environment_of
 
 from .conftest import execute
-from .projects import Step, wait_until, write_project
+from .projects import Step, end_warm, wait_until, write_project
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def run(kind, root, monkeypatch):
 
     yield run
     for process in warm._WARM:
-        process.close()
+        end_warm(process)
 
 
 def outputs(ran, step="a.b"):
@@ -218,7 +218,7 @@ def test_both_kinds_find_the_same_around_them(root, monkeypatch):
     try:
         forked = out(execute(root), "facts")
     finally:
-        warm._WARM[0].close()
+        end_warm(warm._WARM[0])
     for key, found in plain.items():
         assert forked[key] == found, key
 
@@ -248,15 +248,15 @@ def process(root, monkeypatch):
     monkeypatch.setattr(warm, "_WARM", [])
     warm.warm_up(load_project(root), "threads")
     yield warm._WARM[0]
-    warm._WARM[0].close()
+    end_warm(warm._WARM[0])
 
 
 def test_a_kernel_is_forked(process, root):
-    assert out(execute(root), "parent") == process.pid
+    assert out(execute(root), "parent") == process._process.pid
 
 
 def test_where_the_warm_process_is_gone_kernels_start_as_usual(process, root):
-    psutil.Process(process.pid).kill()
+    psutil.Process(process._process.pid).kill()
     assert out(execute(root), "parent") == os.getpid()
 
 
@@ -266,8 +266,18 @@ def test_kernels_end_with_the_process_that_they_are_forked_from(process, root):
     kernel = process.start(["-f", str(file)], env, str(root))
     assert kernel is not None
     assert wait_until(file.exists)
-    process.close()
+    end_warm(process)
     assert wait_until(lambda: not is_there(kernel.pid), seconds=10)
+
+
+def test_a_kernel_that_comes_too_late_is_ended(process, root, monkeypatch):
+    monkeypatch.setattr(warm, "_FORK_TIMEOUT", 0.1)
+    parent = psutil.Process(process._process.pid)
+    parent.suspend()
+    assert process.start(["-f", str(root / "late.json")], environment_of(root), str(root)) is None
+    parent.resume()
+    assert wait_until(lambda: not process._late)
+    assert wait_until(lambda: not parent.children())
 
 
 def test_a_kernel_with_other_packages_in_reach_is_not_forked(process, root):

@@ -11,7 +11,7 @@ from typing import Any
 
 from dsml.orchestrate.quick_import import without
 
-with without("rfc3987_syntax"):
+with without("rfc3987_syntax"):  # jsonschema's grammar of URIs: 1.2 s, and no notebook needs it
     import nbformat
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode

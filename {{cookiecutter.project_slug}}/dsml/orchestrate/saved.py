@@ -12,15 +12,11 @@ _NO_CELLS = '{\n "cells": []'
 
 
 class Saved:
-    """The text of a notebook; ``made`` counts how often a cell was made into JSON for it.
-
-    ``is_stale`` says whether a cell has changed since the text was asked for.
-    """
+    """The text of a notebook; ``is_stale``: a cell has changed since it was asked for."""
 
     def __init__(self, notebook: NotebookNode) -> None:
         self._notebook = notebook
         self._cells: dict[int, str] = {}
-        self.made = 0
         self.is_stale = True
 
     def changed(self, index: int) -> None:
@@ -38,7 +34,6 @@ class Saved:
 
     def _cell(self, index: int) -> str:
         if index not in self._cells:
-            self.made += 1
             alone = self._without_cells()
             end = len(v4.writes(alone)) - len(_NO_CELLS) + len(_AFTER)
             alone.cells = [self._notebook.cells[index]]

@@ -23,6 +23,7 @@ from typing import Any
 from dsml.contract.project import Project
 from dsml.step.process import environment_of
 
+IN_PROCESS = ("threads", "in_process")  # the executors that look after steps in the run's process
 _FORK_TIMEOUT = 30.0  # seconds; the process may still be importing
 _LONGEST = 1 << 20  # bytes of a message
 
@@ -93,6 +94,7 @@ class WarmProcess:
         self._sending = threading.Lock()
         self._told = threading.Condition()
         self._forked: dict[int, ForkedKernel | None] = {}
+        self._late: set[int] = set()  # of those nobody waits for any more
         self._running: dict[int, ForkedKernel] = {}
         self._gone = False
         threading.Thread(target=self._listen, name="kernels", daemon=True).start()
@@ -123,18 +125,9 @@ class WarmProcess:
             return None
         with self._told:
             self._told.wait_for(lambda: number in self._forked or self._gone, _FORK_TIMEOUT)
+            if number not in self._forked:
+                self._late.add(number)
             return self._forked.pop(number, None)
-
-    @property
-    def pid(self) -> int:
-        """The id of the process."""
-        return self._process.pid
-
-    def close(self) -> None:
-        """Let the process end, and the kernels that are left with it."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._process.wait()
 
     def _listen(self) -> None:
         """Take in what the process tells, until it has ended."""
@@ -154,9 +147,14 @@ class WarmProcess:
         pid = told["pid"]
         if "id" in told:
             kernel = ForkedKernel(pid) if pid else None
-            self._forked[told["id"]] = kernel
             if kernel is not None:
                 self._running[pid] = kernel
+            if told["id"] not in self._late:
+                self._forked[told["id"]] = kernel
+            else:
+                self._late.remove(told["id"])
+                if kernel is not None:
+                    kernel.kill()
         elif pid in self._running:
             self._running.pop(pid).end(told["status"])
 
@@ -182,8 +180,7 @@ def warm_up(project: Project, executor: str) -> None:
 
     Under the other executors each kernel has a process of its own that starts it.
     """
-    is_here = executor in ("threads", "in_process")
-    if sys.platform == "linux" and is_here and not _WARM:
+    if sys.platform == "linux" and executor in IN_PROCESS and not _WARM:
         _WARM.append(WarmProcess(environment_of(project.root), project.catalog.preload))
 
 

@@ -19,6 +19,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from dsml.orchestrate.quick_import import without
+
 _LONGEST = 1 << 20  # bytes of a message
 # What IPython's kernel imports when it starts. Without the debugger, which nobody can attach here.
 _KERNEL = (
@@ -40,7 +42,6 @@ _KERNEL = (
     "tornado.platform.asyncio",
     "unicodedata",
 )
-_DEBUGGER = "debugpy"
 
 
 def serve(channel: socket.socket, modules: Sequence[str]) -> None:
@@ -136,14 +137,9 @@ def _run_kernel(arguments: Sequence[str]) -> int:
     from ipykernel.kernelapp import IPKernelApp
 
     app: Any = IPKernelApp.instance()
-    loaded = sys.modules.get(_DEBUGGER)
-    sys.modules[_DEBUGGER] = None  # type: ignore[assignment]  # an import of it fails
     app.parent_handle = os.getppid()  # with which the kernel ends, too
-    app.initialize(list(arguments))
-    if loaded is None:
-        del sys.modules[_DEBUGGER]
-    else:
-        sys.modules[_DEBUGGER] = loaded
+    with without("debugpy"):
+        app.initialize(list(arguments))
     app.start()
     return 0
 
