@@ -122,3 +122,13 @@ def test_an_environment_chooses_the_executor_of_all_jobs(root, monkeypatch):
     definitions = load_definitions(root)
     for name in ("all", "__ASSET_JOB"):
         assert definitions.resolve_job_def(name).executor_def.name == "dask"
+
+
+def test_an_environment_limits_what_is_materialised_without_a_job_too(root, monkeypatch):
+    environments = {"dev": {}, "small": {"storage": "small", "workers": 2}}
+    write_project(root, {"a.b": Step()}, environments=environments)
+    monkeypatch.setenv("DSML_ENV", "small")
+    definitions = load_definitions(root)
+    for name in ("all", "__ASSET_JOB"):
+        schema = definitions.resolve_job_def(name).executor_def.config_schema
+        assert schema.config_type.fields["max_concurrent"].default_value == 2

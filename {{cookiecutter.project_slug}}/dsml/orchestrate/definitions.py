@@ -11,7 +11,6 @@ from dagster._core.definitions.assets.definition.asset_dep import CoercibleToAss
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from dsml.contract.catalog import Pipeline
-from dsml.contract.executors import executor_name
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
 from dsml.contract.project import Project, load_project
 from dsml.contract.spec import StepSpec
@@ -26,7 +25,6 @@ from dsml.orchestrate.sensors import pipeline_sensors
 
 MODULE_FILE = "dag.py"
 _MANY = 100  # steps; with fewer there is nothing to be gained
-
 
 Dependencies = Mapping[str, Sequence[CoercibleToAssetDep]]
 
@@ -70,11 +68,10 @@ def _definitions(
 ) -> Definitions:
     _check_steps(project, after)
     assets = [_assets(project, step, after) for step in project.registered.values()]
-    # of what is materialised outside of all pipelines
-    by_itself = executor_name(project.catalog, Pipeline("all"))
+    by_itself = Pipeline("all")  # what is materialised outside of all pipelines
     return Definitions(
         assets=assets,
-        executor=executor_of(project, by_itself, None) if executor else None,
+        executor=executor_of(project, by_itself) if executor else None,
         jobs=[_job(project, p, assets) for p in project.catalog.pipelines.values()],
         schedules=pipeline_schedules(project),
         sensors=[*pipeline_sensors(project), failure_sensor(project, host)],
@@ -82,19 +79,19 @@ def _definitions(
 
 
 def _check_steps(project: Project, after: Dependencies) -> None:
-    unknown = [name for name in after if name not in project.registered]
-    if unknown:
-        raise ProjectError(
-            [
-                Problem(
-                    Where(MODULE_FILE),
-                    f"after: there is no step '{name}'",
-                    suggest(name, project.registered),
-                    "unknown-step",
-                )
-                for name in unknown
-            ]
+    known = project.registered
+    problems = [
+        Problem(
+            Where(MODULE_FILE),
+            f"after: there is no step '{name}'",
+            suggest(name, known),
+            "unknown-step",
         )
+        for name in after
+        if name not in known
+    ]
+    if problems:
+        raise ProjectError(problems)
 
 
 def _assets(project: Project, step: StepSpec, after: Dependencies) -> AssetsDefinition:

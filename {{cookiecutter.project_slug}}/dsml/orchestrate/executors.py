@@ -29,29 +29,27 @@ from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.executor.multiprocess import MultiprocessExecutor
 
-from dsml.contract.catalog import CATALOG_FILE
-from dsml.contract.executors import EXECUTORS, REMOTE
+from dsml.contract.catalog import CATALOG_FILE, Pipeline
+from dsml.contract.executors import EXECUTORS, REMOTE, executor_name, executors_for, workers_of
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.contract.project import Project
 from dsml.orchestrate.threads import ThreadExecutor
-from dsml.orchestrate.warm import warm_up
+from dsml.orchestrate.warm import IN_PROCESS, warm_up
 
 # What a worker needs, imported once in the process that all workers are forked from.
-PRELOADED = ["dsml.orchestrate.preload"]
+_PRELOADED = ["dsml.orchestrate.preload"]
 # 104 bytes for a socket on macOS, the shortest limit there is, less what multiprocessing appends.
 _LONGEST_TEMPORARY = 104 - len("/pymp-12345678/listener-12345678") - 1
-_IN_PROCESS = ("threads", "in_process")  # the others need what another process can load
 
 
-def executor_of(
-    project: Project, name: str, workers: int | None, able: Sequence[str] = EXECUTORS
-) -> ExecutorDefinition:
-    """The executor of a pipeline; ``workers`` limits how many steps run at once.
+def executor_of(project: Project, pipeline: Pipeline) -> ExecutorDefinition:
+    """The executor of a pipeline. What it executes leaves a record and a trace.
 
-    A run may choose another of those that are ``able``, and another limit:
-    ``execution: {config: {executor: dask, max_concurrent: 1}}``. What it executes leaves a record
-    and a trace.
+    A run may choose another, and another limit:
+    ``execution: {config: {executor: dask, max_concurrent: 1}}``.
     """
+    name = executor_name(project.catalog, pipeline)
+    workers = workers_of(project.catalog, pipeline)
 
     def create(init: InitExecutorContext) -> Executor:
         from dsml.orchestrate.recorded import Recorded  # only a run needs it
@@ -63,7 +61,7 @@ def executor_of(
 
     return ExecutorDefinition(
         name=name,
-        config_schema=config_schema(name, workers, able),
+        config_schema=config_schema(name, workers, executors_for(pipeline)),
         requirements=_requirements,
         executor_creation_fn=create,
     )
@@ -114,7 +112,7 @@ def config_schema(
 
 
 def _requirements(config: Mapping[str, object]) -> Sequence[ExecutorRequirement]:
-    is_here = config["executor"] in _IN_PROCESS
+    is_here = config["executor"] in IN_PROCESS  # the others need what another process can load
     return [] if is_here else multiple_process_executor_requirements()
 
 
@@ -154,5 +152,5 @@ def _start_method() -> dict[str, Any]:
     # the forkserver listens on a socket in the temporary folder, whose path has to be short
     is_short = len(tempfile.gettempdir()) <= _LONGEST_TEMPORARY
     if is_short and "forkserver" in multiprocessing.get_all_start_methods():
-        return {"start_method": "forkserver", "explicit_forkserver_preload": PRELOADED}
+        return {"start_method": "forkserver", "explicit_forkserver_preload": _PRELOADED}
     return {"start_method": "spawn"}

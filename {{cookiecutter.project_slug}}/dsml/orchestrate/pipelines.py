@@ -8,13 +8,12 @@ from dagster import AssetKey, AssetsDefinition, AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from dsml.contract.catalog import Pipeline
-from dsml.contract.executors import executor_name, workers_of
 from dsml.contract.problem import Problem, ProjectError
 from dsml.contract.project import Project
 from dsml.contract.selection import is_plain, steps_of
 from dsml.contract.spec import StepSpec
 from dsml.orchestrate.executors import executor_of
-from dsml.orchestrate.keys import artefact_key, step_key
+from dsml.orchestrate.keys import output_assets, step_key
 from dsml.orchestrate.partitions import pipeline_config
 
 
@@ -38,11 +37,7 @@ def pipeline_job(
         selection=selection,
         config=pipeline_config(project, pipeline, chosen),
         description=pipeline.description or None,
-        executor_def=executor_of(
-            project,
-            executor_name(project.catalog, pipeline),
-            workers_of(project.catalog, pipeline),
-        ),
+        executor_def=executor_of(project, pipeline),
     )
 
 
@@ -69,7 +64,4 @@ def asset_selection(
 
 def asset_keys(steps: Iterable[StepSpec]) -> list[AssetKey]:
     """The assets of steps."""
-    keys: list[AssetKey] = []
-    for step in steps:
-        keys += [step_key(step.name), *(artefact_key(path) for path in step.artefacts)]
-    return keys
+    return [key for step in steps for key in output_assets(step).values()]

@@ -27,7 +27,6 @@ from dagster import (
 from dsml.contract.catalog import Pipeline
 from dsml.contract.cells import read_notebook
 from dsml.contract.engine_problems import stock_problems
-from dsml.contract.executors import executor_name, executors_for, workers_of
 from dsml.contract.modules import Modules
 from dsml.contract.pair import is_text_notebook
 from dsml.contract.percent import SUFFIX
@@ -87,8 +86,8 @@ def stock_job(project: Project, pipeline: Pipeline) -> JobDefinition:
     """The job of a pipeline whose engine is dagstermill."""
     chosen = steps_of(pipeline, project.registered)
     steps = {name: step for name, step in project.registered.items() if name in chosen}
-    with warnings.catch_warnings():  # dagstermill is in beta since its beginning
-        warnings.simplefilter("ignore", BetaWarning)
+    # dagstermill is in beta since its beginning
+    with warnings.catch_warnings(action="ignore", category=BetaWarning):
         from dagstermill import ConfigurableLocalOutputNotebookIOManager
 
         graph = GraphDefinition(
@@ -102,12 +101,7 @@ def stock_job(project: Project, pipeline: Pipeline) -> JobDefinition:
         )
         return graph.to_job(
             config=pipeline_config(project, pipeline, steps),
-            executor_def=executor_of(
-                project,
-                executor_name(project.catalog, pipeline),
-                workers_of(project.catalog, pipeline),
-                executors_for(pipeline),
-            ),
+            executor_def=executor_of(project, pipeline),
             resource_defs={_NOTEBOOK_MANAGER: ConfigurableLocalOutputNotebookIOManager()},
         )
 
