@@ -7,11 +7,13 @@ import os
 import shutil
 import socket
 import sqlite3
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from conftest import run_command
 
 import dsml
 from dsml.cli import cli, doctor  # noqa: F401 - it adds its command
@@ -283,6 +285,17 @@ def test_a_catalog_that_cannot_be_used_is_told_by_the_checks_that_need_it(projec
     told = list(examine(project, ["storage"]))
     assert {f.state for f in told} == {"broken"}
     assert any(f.what.startswith("catalog.yml") for f in told)
+
+
+def test_where_dagster_cannot_be_imported_the_other_checks_are_made(project):
+    code = "import sys; sys.modules['dagster'] = None; from dsml.cli import main; main()"
+    done = run_command(sys.executable, "-c", code, "doctor", cwd=project, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    told = {line.split()[1]: line for line in done.stdout.splitlines() if line[:1] != " "}
+    assert told.keys() == CHECKS.keys()
+    assert "import of dagster halted" in told["database"]
+    assert told["packages"].startswith("ok")
 
 
 def test_the_command_says_it_line_by_line_and_ends_with_1_where_something_is_broken(

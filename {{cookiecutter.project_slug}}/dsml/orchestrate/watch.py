@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -21,7 +21,7 @@ _BLOCK = 1024**2
 # Where storages keep a checksum of the content, so that it need not be read.
 _CHECKSUMS = {"s3": "ETag", "s3a": "ETag", "gs": "md5Hash", "gcs": "md5Hash"}
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation")
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified")
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified")  # of the last change
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,11 @@ class Place(Protocol):
     """Where a pattern is looked for."""
 
     def files(self) -> list[File]:
-        """All files that match, in no order; without those whose names begin with a dot."""
+        """All files that match, in no order; without those whose names begin with a dot.
+
+        Raises:
+            FileNotFoundError: the folder of the pattern is not on this machine.
+        """
 
     def again(self, file: File) -> File | None:
         """The file as it is now, None where it is gone."""
@@ -62,9 +66,9 @@ def place_of(root: Path, sensor: Sensor) -> Place:
         ProjectError: the storage needs a package that is not there.
     """
     if sensor.local is not None:
-        return LocalPlace(root, sensor.local)
+        return _LocalPlace(root, sensor.local)
     try:
-        return StoredPlace(sensor.watch)
+        return _StoredPlace(sensor.watch)
     except (ImportError, ValueError) as error:  # no such package; no such protocol
         fix = "install the package for this storage (s3fs for s3://, gcsfs for gs://)"
         raise ProjectError([Problem(Where(sensor.watch), str(error), fix, "no-storage")]) from None
@@ -94,7 +98,7 @@ def _blocks(stream: IO[bytes], file: File) -> Iterator[bytes]:
     yield stream.read(_BLOCK)
 
 
-class LocalPlace:
+class _LocalPlace:
     """Files on this machine; a relative pattern starts at the project."""
 
     def __init__(self, root: Path, pattern: str) -> None:
@@ -102,11 +106,6 @@ class LocalPlace:
         self._pattern = pattern
 
     def files(self) -> list[File]:
-        """All files that match.
-
-        Raises:
-            FileNotFoundError: the folder of the pattern is not there.
-        """
         folder = fixed_folder(self._pattern)
         if not (self._root / folder).is_dir():
             raise FileNotFoundError(f"there is no folder '{folder}'")
@@ -116,11 +115,9 @@ class LocalPlace:
         return [file for file in found if file is not None]
 
     def again(self, file: File) -> File | None:
-        """The file as it is now."""
         return self._file(file.name)
 
     def open(self, file: File) -> IO[bytes]:
-        """Its content."""
         return Path(file.address).open("rb")
 
     def _file(self, name: str) -> File | None:
@@ -135,7 +132,7 @@ class LocalPlace:
         return File(name, os.path.normpath(path), found.st_size, stamp, found.st_mtime)
 
 
-class StoredPlace:
+class _StoredPlace:
     """Files in any storage that fsspec knows."""
 
     def __init__(self, pattern: str) -> None:
@@ -145,7 +142,6 @@ class StoredPlace:
         self._protocol = pattern.partition("://")[0]
 
     def files(self) -> list[File]:
-        """All files that match."""
         self._system.invalidate_cache()  # this process lives for days
         found = self._system.glob(self._pattern, detail=True)
         hidden = self._pattern.rpartition("/")[2].startswith(".")
@@ -156,7 +152,6 @@ class StoredPlace:
         ]
 
     def again(self, file: File) -> File | None:
-        """The file as it is now."""
         path = self._system._strip_protocol(file.address)  # noqa: SLF001 - fsspec's own way
         try:
             return self._file(path, self._system.info(path))
@@ -164,7 +159,6 @@ class StoredPlace:
             return None
 
     def open(self, file: File) -> IO[bytes]:
-        """Its content."""
         opened: IO[bytes] = self._system.open(file.address, "rb")
         return opened
 
@@ -177,15 +171,23 @@ class StoredPlace:
         return File(address, address, info.get("size") or 0, stamp, moment, checksum)
 
     def _moment(self, path: str, info: Mapping[str, Any]) -> float:
-        value = next((info[key] for key in _TIMES if info.get(key)), None)
+        value = time_of(info)
         if value is None:
             try:
-                value = self._system.modified(path)
+                value = time_of({"modified": self._system.modified(path)})
             except NotImplementedError:
                 return 0.0
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value)
-        return value.timestamp() if isinstance(value, datetime) else float(value)
+        return value or 0.0
+
+
+def time_of(info: Mapping[str, Any]) -> float | None:
+    """When a file was last changed, by what a storage tells of it, in seconds since 1970."""
+    value = next((info[key] for key in _TIMES if info.get(key)), None)
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    return None if value is None else float(value)
 
 
 def checksum_of(protocol: str, info: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from dsml.contract.catalog import Catalog, read_catalog
 from dsml.contract.problem import Problem, ProjectError, errors
-from dsml.orchestrate.launch import HOME_FOLDER
+from dsml.orchestrate import HOME_FOLDER
 from dsml.store import Store
 
 State = Literal["ok", "warning", "broken"]
@@ -90,7 +90,5 @@ def examine(root: Path, names: Iterable[str] = ()) -> Iterator[Finding]:
                 yield Finding(name, "broken", f"{problem.where}: {problem.what}", problem.fix)
         except Exception as error:
             said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            yield Finding(name, "broken", f"it cannot be looked at: {said}", _FIX)
-
-
-_FIX = "mend what the message names, and call it again"
+            fix = "mend what the message names, and call it again"
+            yield Finding(name, "broken", f"it cannot be looked at: {said}", fix)

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
@@ -33,24 +32,17 @@ _KERNEL = 60  # seconds until a kernel has to answer
 _UI, _MLFLOW = 3000, 5000
 
 
-class _Declared:
+def _declared(patient: Patient) -> dict[str, Any]:
     """What pyproject.toml says of the project."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    @cached_property
-    def project(self) -> dict[str, Any]:
-        """Its table `project`."""
-        text = (self._root / "pyproject.toml").read_text(encoding="utf-8")
-        found: dict[str, Any] = tomllib.loads(text).get("project", {})
-        return found
+    text = (patient.root / "pyproject.toml").read_text(encoding="utf-8")
+    found: dict[str, Any] = tomllib.loads(text).get("project", {})
+    return found
 
 
 @check("python")
 def python(patient: Patient) -> Iterator[Told]:
     """The version of Python is one that the project takes."""
-    wanted = str(_Declared(patient.root).project.get("requires-python", ""))
+    wanted = str(_declared(patient).get("requires-python", ""))
     this = platform.python_version()
     if SpecifierSet(wanted).contains(this, prereleases=True):
         yield "ok", f"{this} in {sys.prefix}", ""
@@ -62,7 +54,7 @@ def python(patient: Patient) -> Iterator[Told]:
 @check("packages")
 def packages(patient: Patient) -> Iterator[Told]:
     """All dependencies are installed, in versions that the project takes."""
-    declared = [Requirement(text) for text in _Declared(patient.root).project["dependencies"]]
+    declared = [Requirement(text) for text in _declared(patient)["dependencies"]]
     wanted = [each for each in declared if each.marker is None or each.marker.evaluate()]
     found = [told for each in wanted if (told := _package(each)) is not None]
     yield from found

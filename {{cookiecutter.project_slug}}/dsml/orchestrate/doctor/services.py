@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from upath import UPath
 
@@ -17,14 +16,15 @@ import dsml
 from dsml.contract.problem import ProjectError, errors
 from dsml.contract.project import read_project
 from dsml.contract.vendored import RUNTIME, edits
+from dsml.orchestrate import HOME_FOLDER
 from dsml.orchestrate.doctor.findings import Patient, Told, check
+from dsml.orchestrate.watch import time_of
 from dsml.step.models import need_mlflow
 from dsml.step.tracking import tracking_of
 from dsml.store.remote import delete, read
 
 _NAMED = 5  # files of the runtime that are named
 _APART = 30.0  # seconds by which the clocks of two machines may differ
-_STAMPS = ("LastModified", "last_modified", "updated", "created", "mtime")
 
 
 @check("project")
@@ -117,13 +117,8 @@ def _stamp(path: UPath) -> float | None:
     """When a file was written, by the storage's clock, in seconds since 1970."""
     if isinstance(path, Path):
         return path.stat().st_mtime
-    about: dict[str, Any] = path.fs.info(path.path)
-    found = next((about[name] for name in _STAMPS if about.get(name)), None)
-    if isinstance(found, str):
-        found = datetime.fromisoformat(found)
-    if isinstance(found, datetime):
-        found = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    return found
+    told = path.fs.info(path.path)
+    return time_of({"modified": told.get("created"), **told})  # nobody has changed it since
 
 
 def _shown(seconds: float) -> str:
@@ -133,7 +128,7 @@ def _shown(seconds: float) -> str:
 @check("home")
 def home(patient: Patient) -> Iterator[Told]:
     """DAGSTER_HOME is the folder that the project's runs are recorded in."""
-    given, own = os.environ.get("DAGSTER_HOME"), patient.root / ".dagster"
+    given, own = os.environ.get("DAGSTER_HOME"), patient.root / HOME_FOLDER
     fix = f"unset DAGSTER_HOME, or set it to {own}"
     if given and not (Path(given).is_absolute() and Path(given).is_dir()):
         yield "broken", f"DAGSTER_HOME is {given!r}, which is no full path of a folder", fix
@@ -149,7 +144,7 @@ def home(patient: Patient) -> Iterator[Told]:
 @check("database")
 def database(patient: Patient) -> Iterator[Told]:
     """Dagster's database opens, and its tables are those of the Dagster that is installed."""
-    from dsml.orchestrate.launch import open_instance
+    from dsml.orchestrate.launch import open_instance  # Dagster, which may be what is broken
 
     try:
         with open_instance(patient.root) as instance:
@@ -173,7 +168,7 @@ def database(patient: Patient) -> Iterator[Told]:
 @check("daemon")
 def daemon(patient: Patient) -> Iterator[Told]:
     """The daemon runs where a schedule or a sensor is on."""
-    from dsml.orchestrate.launch import open_instance
+    from dsml.orchestrate.launch import open_instance  # as above
     from dsml.orchestrate.switches import missing_daemons, read_switches
 
     with open_instance(patient.root) as instance:
