@@ -22,14 +22,18 @@ from dagster._core.execution.context.system import (
     PlanOrchestrationContext,
 )
 from dagster._core.execution.plan.active import ActiveExecution
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.execution.plan.step import ExecutionStep
+from dagster._core.execution.retries import RetryMode
 from dagster._core.system_config.objects import ResolvedRunConfig
 
 from dsml.orchestrate.fanout import forgotten_instances
 from dsml.orchestrate.needs import needs_of
 from dsml.orchestrate.process import fail_gone_runs
+
+Context = PlanExecutionContext | PlanOrchestrationContext
 
 _POLL = 0.05  # seconds between two looks for signals, and for steps that have become ready
 
@@ -55,26 +59,22 @@ class Launcher(Protocol):
         """Have all steps that are under way end soon."""
 
 
-class Loop:
-    """Executes a plan; at most ``limit`` places are taken at once, None: as many as there are.
-
-    A step takes a place for each core that it needs. When the run is cancelled, steps have
-    ``patience`` (seconds) to end; None: until they do.
-    """
+class _Loop:
+    """One execution of a plan."""
 
     def __init__(
         self,
-        context: PlanExecutionContext | PlanOrchestrationContext,
+        context: Context,
         active: ActiveExecution,
         launcher: Launcher,
-        limit: int | None,
-        patience: float | None = None,
+        limit: float,
+        patience: float,
     ) -> None:
         self._context = context
         self._active = active
         self._launcher = launcher
-        self._limit = math.inf if limit is None else limit
-        self._patience = math.inf if patience is None else patience
+        self._limit = limit
+        self._patience = patience
         self._told: Told = queue.SimpleQueue()
         self._running: dict[str, float] = {}  # the places that each takes
         self._next: ExecutionStep | None = None
@@ -155,6 +155,31 @@ class Loop:
         if told.error is not None and not self._stopping:
             raise told.error
         self._active.verify_complete(self._context, told.key)
+
+
+def execute_plan(
+    context: Context,
+    plan: ExecutionPlan,
+    launcher: Launcher,
+    limit: int | None,
+    patience: float = math.inf,
+) -> Iterator[DagsterEvent]:
+    """Execute a plan; at most ``limit`` places are taken at once, None: as many as there are.
+
+    A step takes a place for each core that it needs. When the run is cancelled, steps have
+    ``patience`` (seconds) to end.
+    """
+    pools = InstanceConcurrencyContext(context.instance, context.dagster_run)
+    with (
+        pools,
+        plan.start(
+            retry_mode=RetryMode.ENABLED,
+            max_concurrent=limit,
+            instance_concurrency_context=pools,
+        ) as active,
+    ):
+        places = math.inf if limit is None else limit
+        yield from _Loop(context, active, launcher, places, patience).events()
 
 
 def whole_plan(context: PlanOrchestrationContext, plan: ExecutionPlan) -> ExecutionPlan:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,14 +26,13 @@ from dagster._core.execution.plan.execute_plan import (
     _trigger_hook,
     dagster_event_sequence_for_step,
 )
-from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.retries import RetryMode
 
 from dsml.orchestrate.cancelling import begin_run, cancel_steps
-from dsml.orchestrate.loop import Loop, Over, Told, whole_plan
+from dsml.orchestrate.loop import Over, Told, execute_plan, whole_plan
 
 
 class ThreadExecutor(Executor):
@@ -94,16 +92,8 @@ def _console_captured(
 def _execute(
     job_context: PlanExecutionContext, execution_plan: ExecutionPlan, limit: int
 ) -> Iterator[DagsterEvent]:
-    with (
-        InstanceConcurrencyContext(job_context.instance, job_context.dagster_run) as concurrency,
-        execution_plan.start(
-            retry_mode=job_context.retry_mode,
-            max_concurrent=limit,
-            instance_concurrency_context=concurrency,
-        ) as active,
-        ThreadPoolExecutor(max_workers=limit, thread_name_prefix="step") as pool,
-    ):
-        yield from Loop(job_context, active, _Threads(job_context, pool), limit).events()
+    with ThreadPoolExecutor(max_workers=limit, thread_name_prefix="step") as pool:
+        yield from execute_plan(job_context, execution_plan, _Threads(job_context, pool), limit)
 
 
 class _Threads:
@@ -132,6 +122,6 @@ def _run_step(context: StepExecutionContext, told: Told) -> None:
             told.put(event)
         for event in _trigger_hook(context, events):
             told.put(event)
-    except BaseException:  # handed to the main thread, where the run is
-        error = sys.exc_info()[1]
+    except BaseException as raised:  # handed to the main thread, where the run is
+        error = raised
     told.put(Over(context.step.key, error))

@@ -103,7 +103,6 @@ class _Dask:
         self._futures: list[Future] = []  # one that nobody keeps is not computed
 
     def submit(self, request: Request, name: str, needs: Needs, done: Done) -> None:
-        """Have a worker execute a step."""
         future = self._client.submit(
             on_dask,
             request,

@@ -10,16 +10,15 @@ is where a step is executed, and that it is executed again where its worker is l
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from dagster import DagsterEvent, Executor
 from dagster._core.events import EngineEventData
 from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.execution.plan.step import ExecutionStep
@@ -29,7 +28,7 @@ from dagster._serdes import deserialize_value, serialize_value
 from dagster_shared.error import SerializableErrorInfo
 
 from dsml.contract.needs import Needs
-from dsml.orchestrate.loop import Loop, Over, Told, whole_plan
+from dsml.orchestrate.loop import Over, Told, execute_plan, whole_plan
 from dsml.orchestrate.needs import needs_of
 from dsml.orchestrate.remote.worker import Request, Result
 
@@ -86,21 +85,11 @@ class RemoteExecutor(Executor):
                 + ("" if limit is None else f", at most {limit} at once"),
                 EngineEventData.in_process(os.getpid(), plan.step_keys_to_execute),
             )
-            with (
-                InstanceConcurrencyContext(
-                    plan_context.instance, plan_context.dagster_run
-                ) as concurrency,
-                plan.start(
-                    retry_mode=self.retries,
-                    max_concurrent=limit,
-                    instance_concurrency_context=concurrency,
-                ) as active,
-            ):
-                launcher = _Launcher(self, self._root, plan_context, cluster)
-                try:
-                    yield from Loop(plan_context, active, launcher, limit, _PATIENCE).events()
-                finally:
-                    cluster.end(plan_context.run_id)
+            launcher = _Launcher(self, self._root, plan_context, cluster)
+            try:
+                yield from execute_plan(plan_context, plan, launcher, limit, _PATIENCE)
+            finally:
+                cluster.end(plan_context.run_id)
 
 
 class _Launcher:
@@ -116,18 +105,16 @@ class _Launcher:
         self._stopping = False
 
     def start(self, step: ExecutionStep, known: KnownExecutionState, told: Told) -> None:
-        """Hand it to the cluster."""
         request: Request = {
             "root": str(self._root),
             "run_id": self._context.run_id,
             "args": serialize_value(self._args(step, known)),
-            "env": _handed_on(os.environ),
+            "env": {name: os.environ[name] for name in _HANDED_ON if name in os.environ},
         }
         done = partial(self._over, step, known, told)
         self._cluster.submit(request, step.key, needs_of(step.tags), done)
 
     def stop(self) -> None:
-        """Have all steps stopped."""
         self._stopping = True
         self._cluster.stop(self._context.run_id)
 
@@ -172,7 +159,3 @@ def _taken(result: Callable[[], Result]) -> Result:
         return result()
     except BaseException as error:  # what is raised where a worker is lost has many classes
         return {"error": f"{type(error).__name__}: {error}"}
-
-
-def _handed_on(environ: Mapping[str, str]) -> dict[str, Any]:
-    return {name: environ[name] for name in _HANDED_ON if name in environ}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from dagster import Executor, InitExecutorContext
 from dagster._config import process_config
@@ -35,10 +35,5 @@ def k8s_executor(
         fix = "look up what it takes: https://docs.dagster.io/api/libraries/dagster-k8s"
         where = Where("run configuration, execution.config.k8s")
         raise ProjectError([Problem(where, what, fix, "wrong-type")])
-    make = k8s_job_executor.executor_creation_fn
-    if make is None:
-        raise ValueError("the executor k8s cannot be made")
-    found: Executor = make(
-        InitExecutorContext(init.job, k8s_job_executor, known.value, init.instance)
-    )
-    return found
+    make = cast("Callable[[InitExecutorContext], Executor]", k8s_job_executor.executor_creation_fn)
+    return make(InitExecutorContext(init.job, k8s_job_executor, known.value, init.instance))

@@ -36,21 +36,19 @@ def connect_ray(address: str | None, workers: int | None) -> Iterator[Cluster]:
         ProjectError: nobody answers at the address.
     """
     address = address or os.environ.get(VARIABLE) or _LOCAL
+    is_local = address == _LOCAL
     count = workers or os.cpu_count() or 1
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    if address == _LOCAL:
-        options |= {"num_cpus": count, "include_dashboard": False}
-        options |= {"_node_ip_address": "127.0.0.1"}
-    with _environment(ALONE if address == _LOCAL else _token()):
+    if is_local:
+        options |= {"num_cpus": count, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    with _environment(ALONE if is_local else _token()):
         import ray
 
         ray.cloudpickle.register_pickle_by_value(worker)
         _begin(address, options)
     try:
-        if address == _LOCAL:
-            yield _Ray(f"Ray, {count} cores of this machine", count)
-        else:
-            yield _Ray(f"Ray, {address}", None)
+        where = f"{count} cores of this machine" if is_local else address
+        yield _Ray(f"Ray, {where}", count if is_local else None)
     finally:
         ray.shutdown()
 
@@ -59,11 +57,11 @@ def _begin(address: str, options: dict[str, Any]) -> None:
     import ray
     from ray._private import ray_constants
 
+    starts = 1
     if address == _LOCAL:
+        starts = _STARTS
         ray_constants.ENABLE_RAY_CLUSTER = False  # where it was imported before
-    left = _STARTS if address == _LOCAL else 1
-    while True:
-        left -= 1
+    for left in reversed(range(starts)):
         try:
             ray.init(address, **options)
         except Exception as error:  # plain ones are among them
@@ -117,7 +115,6 @@ class _Ray:
         self._tasks: list[Any] = []
 
     def submit(self, request: Request, name: str, needs: Needs, done: Done) -> None:
-        """Have a worker execute a step."""
         import ray
 
         function = ray.remote(max_retries=_LOST, **self._options(needs))(on_ray)
@@ -126,7 +123,6 @@ class _Ray:
         task.future().add_done_callback(lambda over: done(over.result))
 
     def stop(self, run_id: str) -> None:  # noqa: ARG002 - a cluster knows a run by its tasks
-        """Have the steps of a run end."""
         import ray
 
         for task in self._tasks:

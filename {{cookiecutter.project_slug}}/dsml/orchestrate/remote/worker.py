@@ -52,13 +52,8 @@ class Host:
         self._told = threading.Condition()
         self._under_way: dict[str, int | None] = {}  # by folder, the exit code of its process
         self._used = time.monotonic()
-        self._gone = False
+        self.is_gone = False
         threading.Thread(target=self._listen, name="step-host", daemon=True).start()
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether it has ended."""
-        return self._gone
 
     @property
     def is_idle(self) -> bool:
@@ -102,7 +97,7 @@ class Host:
     def _is_over(self, folder: str) -> bool:
         with self._told:
             return self._told.wait_for(
-                lambda: self._gone or self._under_way[folder] is not None, _TICK
+                lambda: self.is_gone or self._under_way[folder] is not None, _TICK
             )
 
     def _say(self, line: str) -> None:
@@ -111,7 +106,7 @@ class Host:
                 self._process.stdin.write(f"{line}\n".encode())
                 self._process.stdin.flush()
         except OSError:
-            self._gone = True
+            self.is_gone = True
 
     def _listen(self) -> None:
         for line in self._process.stdout or ():
@@ -120,7 +115,7 @@ class Host:
                 self._under_way[folder] = int(code)
                 self._told.notify_all()
         with self._told:
-            self._gone = True
+            self.is_gone = True
             self._told.notify_all()
 
 
