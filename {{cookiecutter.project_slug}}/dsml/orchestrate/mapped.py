@@ -31,21 +31,20 @@ from dsml.orchestrate.data_checks import check_evaluation, check_results
 from dsml.orchestrate.keys import EXECUTED, output_name
 from dsml.orchestrate.materialise import (
     Blocked,
-    address_of,
+    Turn,
     experiment_values,
     inputs_of,
-    lineage,
     published,
     published_by_another,
     task_of,
     told,
+    turn_of,
 )
-from dsml.orchestrate.metadata import StepContext, evidence, facts, logged, viewer
+from dsml.orchestrate.metadata import evidence, facts, logged, viewer
 from dsml.orchestrate.preview import Metadata, markdown_table
 from dsml.step.checks import CheckResult, combined
-from dsml.step.inputs import find_inputs
 from dsml.step.task import collected
-from dsml.store import Manifest, Plan, StepRun, Store
+from dsml.store import Manifest, Plan
 from dsml.store.disk import disk_told
 from dsml.store.manifest import NOTEBOOK_FILE
 from dsml.store.once import AlreadyPublished
@@ -59,43 +58,26 @@ def make_plan(context: OpExecutionContext, project: Project, step: StepSpec) -> 
     Raises:
         Failure: an input is missing, or a list is none.
     """
-    store = Store.open(project.root, project.catalog)
-    address = address_of(context, step)
+    turn = turn_of(context, project, step)
     with told():
-        given = given_lists(step, experiment_values(project, address), context.run.run_config)
-        grid = {**_declared_lists(context, project, step, store, address, given), **given}
+        given = given_lists(step, experiment_values(turn), context.run.run_config)
+        grid = {**_declared_lists(turn, given), **given}
         in_order = {name: grid[name] for name in step.map}
-        plan = Plan(
-            {instance.key: instance.values for instance in instances(in_order)},
-            inputs_of(context, project, step, store, address),
-        )
-        with disk_told(store.work):
-            store.keep_plan(address, plan)
+        values = {instance.key: instance.values for instance in instances(in_order)}
+        plan = Plan(values, inputs_of(turn))
+        with disk_told(turn.store.work):
+            turn.store.keep_plan(turn.address, plan)
     context.log.info(f"{len(plan.instances)} instances: {', '.join(plan.instances)}")
     return plan
 
 
-def _declared_lists(
-    context: StepContext,
-    project: Project,
-    step: StepSpec,
-    store: Store,
-    address: StepRun,
-    given: Collection[str],
-) -> dict[str, Sequence[Json]]:
+def _declared_lists(turn: Turn, given: Collection[str]) -> dict[str, Sequence[Json]]:
     """The values of the parameters that are not ``given``: written out, or published by a step."""
+    step, store = turn.step, turn.store
     wanted = replace(step, map={n: items for n, items in step.map.items() if n not in given})
-    published = find_inputs(
-        project.root,
-        store,
-        wanted,
-        address,
-        lineage=lineage(context),
-        lists=True,
-        partitions=project.partitions,
-    )
+    lists = turn.find_inputs(wanted, lists=True)
     return {
-        name: _values(step, name, items, store.fetch(published[name], address))
+        name: _values(step, name, items, store.fetch(lists[name], turn.address))
         if isinstance(items, str)
         else items
         for name, items in wanted.map.items()
@@ -131,20 +113,12 @@ def run_instance(
     Raises:
         Failure: with the message for the user.
     """
-    store = Store.open(project.root, project.catalog)
-    whole = address_of(context, step)
+    turn = turn_of(context, project, step)
     key = context.get_mapping_key() or ""
     with told():
-        plan = _plan(context, step, store, whole)
-        task = task_of(
-            context,
-            project,
-            step,
-            store,
-            whole.of_instance(key),
-            plan.inputs,
-            plan.instances[key],
-        )
+        plan = _plan(turn)
+        one = replace(turn, address=turn.address.of_instance(key))
+        task = task_of(one, plan.inputs, plan.instances[key])
     try:
         manifest = published(context, project, task)
     except Blocked as blocked:
@@ -153,39 +127,34 @@ def run_instance(
             for result in blocked.results
         )
         raise blocked.failure from None
-    shown = facts(manifest) | evidence(context, store, manifest.origin, manifest.attempts)
-    yield Output(None, metadata=shown | logged(store, manifest, shown))
+    shown = facts(manifest) | evidence(context, turn.store, manifest.origin, manifest.attempts)
+    yield Output(None, metadata=shown | logged(turn.store, manifest, shown))
 
 
-def _plan(context: StepContext, step: StepSpec, store: Store, address: StepRun) -> Plan:
-    """The plan of this run, or of the run that it carries on.
-
-    Raises:
-        ProjectError: there is none any more.
-    """
-    plans = (store.plan(address.of_run(run)) for run in (address.run_id, *lineage(context)))
-    plan = next((plan for plan in plans if plan is not None), None)
-    if plan is None:
-        what = "map: the list of its instances has been deleted with the run that made it"
-        raise _not_whole(step, what, f"start anew: dsml run {context.job_name}")
-    return plan
+def _plan(turn: Turn) -> Plan:
+    """The plan of this run, or of the run that it carries on."""
+    for run in (turn.address.run_id, *turn.lineage()):
+        plan = turn.store.plan(turn.address.of_run(run))
+        if plan is not None:
+            return plan
+    what = "map: the list of its instances has been deleted with the run that made it"
+    raise _not_whole(turn.step, what, f"start anew: dsml run {turn.context.job_name}")
 
 
-def _parts(context: StepContext, step: StepSpec, store: Store, plan: Plan) -> dict[str, Manifest]:
+def _parts(turn: Turn, plan: Plan) -> dict[str, Manifest]:
     """What the instances have published, in the order of the plan.
 
-    Raises:
-        ProjectError: some have not, as where a run was carried on that had not begun them.
+    Some may have not, as where a run was carried on that had not begun them.
     """
-    whole, runs = address_of(context, step), lineage(context)
-    found = {key: store.of_runs(whole.of_instance(key), runs) for key in plan.instances}
+    whole, runs = turn.address, turn.lineage()
+    found = {key: turn.store.of_runs(whole.of_instance(key), runs) for key in plan.instances}
     parts = {key: manifest for key, manifest in found.items() if manifest is not None}
     missing = [key for key in found if key not in parts]
     if missing:
         listed = ", ".join(missing[:_LISTED]) + (" ..." if len(missing) > _LISTED else "")
         what = f"map: {len(missing)} of {len(found)} instances have not been run: {listed}"
         fix = f"run them: dsml run --from-failure {short_id(whole.run_id)}"
-        raise _not_whole(step, what, fix)
+        raise _not_whole(turn.step, what, fix)
     return parts
 
 
@@ -201,65 +170,57 @@ def collect_instances(
     Raises:
         Failure: some have not been run.
     """
-    store = Store.open(project.root, project.catalog)
-    whole = address_of(context, step)
+    turn = turn_of(context, project, step)
     with told():
-        plan = _plan(context, step, store, whole)
-        parts = _parts(context, step, store, plan)
-        task = task_of(context, project, step, store, whole, plan.inputs, {})
+        plan = _plan(turn)
+        parts = _parts(turn, plan)
+        task = task_of(turn, plan.inputs)
     try:
-        with told(), disk_told(store.work):
-            store.record(manifest := collected(task, plan, parts))
+        with told(), disk_told(turn.store.work):
+            turn.store.record(manifest := collected(task, plan, parts))
     except AlreadyPublished:
         manifest = published_by_another(context, task)
-    yield from _outputs(context, store, step, manifest, parts)
+    yield from _outputs(turn, manifest, parts)
     yield from check_results(step, map(CheckResult.from_dict, manifest.checks))
 
 
 def _outputs(
-    context: OpExecutionContext,
-    store: Store,
-    step: StepSpec,
-    manifest: Manifest,
-    parts: Mapping[str, Manifest],
+    turn: Turn, manifest: Manifest, parts: Mapping[str, Manifest]
 ) -> Iterator[Output[None]]:
-    table = MetadataValue.md(_table(context, store, step, parts))
     shown: Metadata = facts(manifest) | {
         "instances": MetadataValue.int(len(parts)),
-        "table": table,
+        "table": MetadataValue.md(_table(turn, parts)),
     }
-    with warnings.catch_warnings():  # data versions are in beta; Dagster is pinned and tested
-        warnings.simplefilter("ignore", BetaWarning)
-        version = DataVersion(manifest.fingerprint)
-        yield Output(None, EXECUTED, metadata=shown, data_version=version)
-        for name, output in manifest.outputs.items():
-            yield Output(
-                None,
-                output_name(name),
-                metadata=shown | {"size": MetadataValue.text(size(output.bytes))},
-                data_version=DataVersion(output.sha256),
-            )
+    yield _output(EXECUTED, shown, manifest.fingerprint)
+    for name, output in manifest.outputs.items():
+        about = shown | {"size": MetadataValue.text(size(output.bytes))}
+        yield _output(output_name(name), about, output.sha256)
 
 
-def _table(
-    context: StepContext, store: Store, step: StepSpec, parts: Mapping[str, Manifest]
-) -> str:
+def _output(name: str, metadata: Metadata, version: str) -> Output[None]:
+    # data versions are in beta; Dagster is pinned and tested
+    with warnings.catch_warnings(action="ignore", category=BetaWarning):
+        return Output(None, name, metadata=metadata, data_version=DataVersion(version))
+
+
+def _table(turn: Turn, parts: Mapping[str, Manifest]) -> str:
     """A row for each instance: its values, what it logged, its executed notebook."""
+    mapped = turn.step.map
     logged_names = dict.fromkeys(name for found in parts.values() for name in found.metrics)
-    metrics = [name for name in logged_names if name not in step.map]
-    headings = [*step.map, *metrics, "seconds", "notebook"]
+    metrics = [name for name in logged_names if name not in mapped]
+    headings = [*mapped, *metrics, "seconds", "notebook"]
     rows = [
         [
-            *(str(found.parameters[name].value) for name in step.map),
+            *(str(found.parameters[name].value) for name in mapped),
             *(str(found.metrics.get(name, "")) for name in metrics),
             str(facts(found)["seconds"].value),
-            _link(context, store, key, found),
+            _link(turn, key, found),
         ]
         for key, found in parts.items()
     ]
     return markdown_table(headings, rows)
 
 
-def _link(context: StepContext, store: Store, key: str, found: Manifest) -> str:
-    kept = str(store.attempt_path(found.origin, found.attempts, NOTEBOOK_FILE))
-    return f"[{key}]({viewer(context, kept)})" if store.is_local else kept
+def _link(turn: Turn, key: str, found: Manifest) -> str:
+    kept = str(turn.store.attempt_path(found.origin, found.attempts, NOTEBOOK_FILE))
+    return f"[{key}]({viewer(turn.context, kept)})" if turn.store.is_local else kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,9 @@ def materialise_step(
     Raises:
         Failure: with the message for the user; what was kept of the attempt is in its metadata.
     """
-    store = Store.open(project.root, project.catalog)
+    turn = turn_of(context, project, step)
     with told():
-        address = address_of(context, step)
-        inputs = inputs_of(context, project, step, store, address)
-        task = task_of(context, project, step, store, address, inputs)
+        task = task_of(turn, inputs_of(turn))
     try:
         manifest = published(context, project, task)
     except Blocked as blocked:
@@ -82,53 +81,61 @@ def materialise_step(
     yield from check_results(step, map(CheckResult.from_dict, manifest.checks))
 
 
-def address_of(context: StepContext, step: StepSpec) -> StepRun:
-    """The step in the run that Dagster is at."""
+@dataclass(frozen=True)
+class Turn:
+    """The turn of a step in a run of Dagster's; ``address`` is where in ``store`` it publishes."""
+
+    context: StepContext
+    project: Project
+    step: StepSpec
+    store: Store
+    address: StepRun
+
+    def find_inputs(self, step: StepSpec, *, lists: bool = False) -> dict[str, Input]:
+        """The newest that ``step`` can read, or, ``lists``, be mapped over."""
+        return find_inputs(
+            self.project.root,
+            self.store,
+            step,
+            self.address,
+            lineage=self.lineage(),
+            lists=lists,
+            partitions=self.project.partitions,
+        )
+
+    def lineage(self) -> list[str]:
+        """The runs that this one carries on, the nearest first: what they published is its own."""
+        found: list[str] = []
+        run_id = self.context.run.parent_run_id
+        while run_id is not None and run_id not in found:
+            found.append(run_id)
+            parent = self.context.instance.get_run_by_id(run_id)
+            run_id = None if parent is None else parent.parent_run_id
+        return found
+
+
+def turn_of(context: StepContext, project: Project, step: StepSpec) -> Turn:
+    """The turn of the step that Dagster is at."""
     experiment, partition = split_key(context.partition_key)
-    return StepRun(step.name, experiment, context.run.run_id, partition)
+    address = StepRun(step.name, experiment, context.run.run_id, partition)
+    return Turn(context, project, step, Store.open(project.root, project.catalog), address)
 
 
-def inputs_of(
-    context: StepContext, project: Project, step: StepSpec, store: Store, address: StepRun
-) -> dict[str, Input]:
+def inputs_of(turn: Turn) -> dict[str, Input]:
     """What the step reads: the newest of its own run, or what a run that is done again has read.
 
     Raises:
         ProjectError: something is missing, or no longer what it was.
     """
-    again = context.run.tags.get(REPRODUCE_TAG)
-    recorded = store.manifest(address.of_run(again)) if again else None
+    again = turn.context.run.tags.get(REPRODUCE_TAG)
+    recorded = turn.store.manifest(turn.address.of_run(again)) if again else None
     if recorded is not None:
-        return recorded_inputs(store, step, recorded.inputs, address)
-    return find_inputs(
-        project.root,
-        store,
-        step,
-        address,
-        lineage=lineage(context),
-        partitions=project.partitions,
-    )
-
-
-def lineage(context: StepContext) -> list[str]:
-    """The runs that this one carries on, the nearest first: what they published is its own, too."""
-    found: list[str] = []
-    run_id = context.run.parent_run_id
-    while run_id is not None and run_id not in found:
-        found.append(run_id)
-        parent = context.instance.get_run_by_id(run_id)
-        run_id = None if parent is None else parent.parent_run_id
-    return found
+        return recorded_inputs(turn.store, turn.step, recorded.inputs, turn.address)
+    return turn.find_inputs(turn.step)
 
 
 def task_of(
-    context: StepContext,
-    project: Project,
-    step: StepSpec,
-    store: Store,
-    address: StepRun,
-    inputs: Mapping[str, Input],
-    mapped: Mapping[str, Json] | None = None,
+    turn: Turn, inputs: Mapping[str, Input], mapped: Mapping[str, Json] | None = None
 ) -> Task:
     """The attempt that is to be made; ``mapped`` holds the parameters of an instance.
 
@@ -136,15 +143,15 @@ def task_of(
         ProjectError: a parameter is given a value that it doesn't take, or the step's file cannot
             be read any more.
     """
+    project, step = turn.project, turn.step
+    config = turn.context.run.run_config
     return Task(
         root=project.root,
         step=as_it_is(project.root, step),
-        store=store,
-        address=address,
-        number=context.retry_number + 1,
-        values=resolve_values(
-            step, experiment_values(project, address), context.run.run_config, mapped
-        ),
+        store=turn.store,
+        address=turn.address,
+        number=turn.context.retry_number + 1,
+        values=resolve_values(step, experiment_values(turn), config, mapped),
         inputs=inputs,
         timeout=project.timeout(step),
         partitions=project.partitions.get(step.name),
@@ -152,16 +159,16 @@ def task_of(
     )
 
 
-def experiment_values(project: Project, address: StepRun) -> Mapping[str, Json]:
+def experiment_values(turn: Turn) -> Mapping[str, Json]:
     """What the experiment sets of a step's parameters.
 
     Raises:
         ProjectError: it is not in the catalog any more.
     """
-    experiments = project.catalog.experiments
-    if address.experiment not in experiments:
-        raise ProjectError([unknown("experiment", address.experiment, experiments)])
-    return experiments[address.experiment].config.get(address.step, {})
+    name, experiments = turn.address.experiment, turn.project.catalog.experiments
+    if name not in experiments:
+        raise ProjectError([unknown("experiment", name, experiments)])
+    return experiments[name].config.get(turn.step.name, {})
 
 
 @contextmanager
