@@ -26,7 +26,7 @@ from dagster._config.field_utils import FIELD_NO_DEFAULT_PROVIDED
 
 from dsml.contract.literals import Json
 from dsml.contract.parameters import Parameter, value_problem
-from dsml.contract.problem import Problem, ProjectError
+from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.contract.secret import FIX as SECRET_FIX
 from dsml.contract.secret import NAME as SECRET
 from dsml.contract.secret import is_variable
@@ -62,7 +62,6 @@ _SCALARS = {
     "any": AnyConfig,
 }
 
-
 # The parts of a mapped step, each a step to Dagster: `train__fit.run[100]`.
 PLAN, RUN, COLLECT = "plan", "run", "collect"
 _STEP_KEY = re.compile(rf"(\w+?)(?:\.({PLAN}|{RUN}|{COLLECT})(?:\[(\w+)\])?)?", re.ASCII)
@@ -91,6 +90,12 @@ def step_config(values: Mapping[str, Mapping[str, Json]]) -> dict[str, Any]:
     """The run configuration that sets parameters of steps, by their catalog paths."""
     ops = {op_name(step): {"config": dict(of_step)} for step, of_step in values.items() if of_step}
     return {"ops": ops} if ops else {}
+
+
+def given_values(run_config: Mapping[str, Any], step: str) -> Mapping[str, Json]:
+    """What the configuration of a run, as it was given, sets of a step's parameters."""
+    op = (run_config.get("ops") or {}).get(op_name(step)) or {}
+    return op.get("config") or {}
 
 
 def config_schema(step: StepSpec) -> dict[str, Field]:
@@ -173,7 +178,7 @@ def resolve_values(
     layers.append(("map", mapped or {}))
     values = {name: Value(*p.resolve(*layers)) for name, p in step.parameters.items()}
     types = {name: parameter.type for name, parameter in step.parameters.items()}
-    _check(step, types, {name: value.value for name, value in values.items()})
+    _check(step, types, {name: found.value for name, found in values.items()})
     return values
 
 
@@ -195,15 +200,22 @@ def given_lists(
 def _layers(
     step: StepSpec, experiment: Mapping[str, Json], run_config: Mapping[str, Any]
 ) -> list[tuple[str, Mapping[str, Json]]]:
-    op = (run_config.get("ops") or {}).get(op_name(step.name)) or {}
-    return [("experiment", experiment), ("run", op.get("config") or {})]
+    return [("experiment", experiment), ("run", given_values(run_config, step.name))]
 
 
 def _check(step: StepSpec, types: Mapping[str, ParameterType], values: Mapping[str, Json]) -> None:
-    problems = [
-        Problem(step.where(), f"{name}: {found[0]}", found[1], found[2])
+    problems = refused(step.where(), types, values)
+    if problems:
+        raise ProjectError(problems)
+
+
+def refused(
+    where: Where, types: Mapping[str, ParameterType], values: Mapping[str, Json], step: str = ""
+) -> list[Problem]:
+    """What is wrong with the values of parameters; ``step`` is named with them."""
+    prefix = f"{step}." if step else ""
+    return [
+        Problem(where, f"{prefix}{name}: {found[0]}", found[1], found[2])
         for name, value in values.items()
         if (found := value_problem(types, name, value))
     ]
-    if problems:
-        raise ProjectError(problems)

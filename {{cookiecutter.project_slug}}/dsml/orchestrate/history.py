@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dagster import DagsterInstance, DagsterRun, RunsFilter
+from dagster import DagsterInstance, RunsFilter
 from dagster._core.execution.stats import StepEventStatus
 from dagster._core.storage.dagster_run import DagsterRunStatus, RunRecord
-from dagster._core.storage.tags import (
-    PARTITION_NAME_TAG,
-    get_multidimensional_partition_tag,
-)
+from dagster._core.storage.tags import PARTITION_NAME_TAG, get_multidimensional_partition_tag
 
 from dsml.contract.figures import short_id
-from dsml.contract.partitions import split_key
 from dsml.contract.problem import Problem, ProjectError, Where, suggest_run
 from dsml.orchestrate.config import PLAN, op_name, parse_step_key
-from dsml.orchestrate.partitions import EXPERIMENT, PARTITION
+from dsml.orchestrate.partitions import EXPERIMENT, PARTITION, keys_of
 
 LATEST = "latest"
 _LOOKED_AT = 1000  # runs among which an abbreviated id is looked for
@@ -112,8 +108,8 @@ def step_status(instance: DagsterInstance, run_id: str, steps: Iterable[str]) ->
 
 
 def _summary(record: RunRecord) -> RunSummary:
-    run: DagsterRun = record.dagster_run
-    experiment, partition = split_key(run.tags.get(PARTITION_NAME_TAG, ""))
+    run = record.dagster_run
+    experiment, partition = keys_of(run)
     return RunSummary(
         run_id=run.run_id,
         pipeline=run.job_name,

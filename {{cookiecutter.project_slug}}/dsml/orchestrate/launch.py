@@ -8,14 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dagster import (
-    DagsterEvent,
-    DagsterInstance,
-    DagsterRun,
-    DagsterRunStatus,
-    EventLogEntry,
-)
-from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+from dagster import DagsterEvent, DagsterInstance, DagsterRun, DagsterRunStatus, EventLogEntry
+from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.events import EngineEventData
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.execution.plan.objects import StepFailureData
@@ -25,17 +19,16 @@ from dsml.contract.lock import locked
 from dsml.contract.problem import ProjectError
 from dsml.contract.project import Project
 from dsml.contract.request import RunRequest, missing_secrets
-from dsml.orchestrate.config import op_name
+from dsml.orchestrate import HOME_FOLDER
+from dsml.orchestrate.config import op_name, step_config
 from dsml.orchestrate.executors import check_executor
 from dsml.orchestrate.logs import console_in_file
-from dsml.orchestrate.origin import job_origin
+from dsml.orchestrate.origin import job_origin, loadable_repository
 from dsml.orchestrate.partitions import definition
 from dsml.orchestrate.pipelines import asset_keys, asset_selection
 from dsml.orchestrate.process import fail_gone_runs, process_tag
 
-HOME_FOLDER = ".dagster"
 _POLL = 0.2  # seconds between two looks at the event log
-
 _INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 Listener = Callable[[EventLogEntry], None]
@@ -70,23 +63,21 @@ def create_run(
     fail_gone_runs(instance)
     job = reconstructable_job(project.root, request.pipeline)
     selection = _selection(project, request, job)
+    partitions = definition(tuple(project.catalog.experiments), pipeline.partitions)
     return instance.create_run_for_job(
         job_def=job.get_subset(**selection).get_definition(),
         run_config=_run_config(request),
-        tags={**tags_of(project, request), **process_tag(), **(tags or {})},
+        tags={
+            **partitions.get_tags_for_partition_key(request.key),
+            **process_tag(),
+            **(tags or {}),
+        },
         job_code_origin=job.get_python_origin(),
         remote_job_origin=job_origin(request.pipeline),
         asset_selection=selection.get("asset_selection"),
         op_selection=selection.get("op_selection"),
         resolved_op_selection=set(selection.get("op_selection", ())) or None,
     )
-
-
-def tags_of(project: Project, request: RunRequest) -> Mapping[str, str]:
-    """The tags that tell Dagster the experiment and the partition of a run."""
-    partitions = project.catalog.pipelines[request.pipeline].partitions
-    both = definition(tuple(project.catalog.experiments), partitions)
-    return both.get_tags_for_partition_key(request.key)
 
 
 def execute(
@@ -151,8 +142,7 @@ def _follow(
 
 def reconstructable_job(root: Path, pipeline: str) -> ReconstructableJob:
     """The job of a pipeline by name, so that worker processes can load it for themselves."""
-    repository = ReconstructableRepository.for_module("dag", "defs", working_directory=str(root))
-    return repository.get_reconstructable_job(pipeline)
+    return loadable_repository(root).get_reconstructable_job(pipeline)
 
 
 def _selection(project: Project, request: RunRequest, job: ReconstructableJob) -> dict[str, Any]:
@@ -168,9 +158,7 @@ def _selection(project: Project, request: RunRequest, job: ReconstructableJob) -
 
 
 def _run_config(request: RunRequest) -> dict[str, Any]:
-    config: dict[str, Any] = {}
-    if request.values:
-        config["ops"] = {op_name(step): {"config": v} for step, v in request.values.items()}
+    config = step_config(request.values)
     asked = {"executor": request.executor, "max_concurrent": request.workers}
     execution = {name: value for name, value in asked.items() if value is not None}
     if execution:

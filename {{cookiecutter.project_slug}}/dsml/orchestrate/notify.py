@@ -16,14 +16,14 @@ from dagster import (
     run_failure_sensor,
 )
 from dagster._core.execution.plan.objects import StepFailureData
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from dsml.contract.figures import short_id
-from dsml.contract.partitions import split_key
 from dsml.contract.problem import ProjectError
 from dsml.contract.project import Project
 from dsml.orchestrate.channels import Message, is_configured, send
 from dsml.orchestrate.config import op_name, parse_step_key
+from dsml.orchestrate.origin import code_pointer
+from dsml.orchestrate.partitions import keys_of
 from dsml.orchestrate.pipelines import asset_keys
 
 NAME = "notify_failures"
@@ -35,8 +35,8 @@ def failure_sensor(project: Project, host: Path | None = None) -> SensorDefiniti
     """Tells of every run of the project that failed, whoever started it.
 
     It runs by default where the environment says where messages go, and the catalog's environment
-    doesn't say ``notify: false``. ``host`` is the folder of the
-    code that the project's definitions were taken into: of its runs those are told that run steps.
+    doesn't say ``notify: false``. ``host`` is the folder of the code that the project's definitions
+    were taken into: of its runs those are told that run steps.
     """
     wanted = _is_wanted(project)
 
@@ -79,8 +79,7 @@ def _is_wanted(project: Project) -> bool:
 
 def _is_of(project: Project, run: DagsterRun, host: Path | None) -> bool:
     """Whether a run is one of this project: an instance may serve several."""
-    pointer = run.job_code_origin.repository_origin.code_pointer if run.job_code_origin else None
-    folder = getattr(pointer, "working_directory", None)
+    folder = getattr(code_pointer(run), "working_directory", None)
     if folder is None or Path(folder).resolve() == project.root:
         return True
     if host is None or not Path(folder).resolve().is_relative_to(host.resolve()):
@@ -94,7 +93,7 @@ def message_of(
 ) -> Message:
     """What is told of a failed run: where it failed, what its steps say, how to look."""
     name = project.catalog.project or project.root.name
-    experiment, partition = split_key(run.tags.get(PARTITION_NAME_TAG, ""))
+    experiment, partition = keys_of(run)
     lines = [
         f"project:    {name}",
         f"pipeline:   {run.job_name}",

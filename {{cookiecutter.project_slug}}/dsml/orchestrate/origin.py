@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dagster import DagsterRun
-from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.code_pointer import CodePointer, ModuleCodePointer
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteJobOrigin,
@@ -15,6 +16,11 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 LOCATION = "dag"  # the module that `dagster dev` loads, and Dagster's name for it
 _REPOSITORY = "__repository__"
+
+
+def loadable_repository(root: Path) -> ReconstructableRepository:
+    """The definitions of ``dag.py``, which any process can load for itself."""
+    return ReconstructableRepository.for_module(LOCATION, "defs", working_directory=str(root))
 
 
 def repository_origin() -> RemoteRepositoryOrigin:
@@ -38,7 +44,12 @@ def location_of(run: DagsterRun) -> str:
     """
     if run.remote_job_origin is not None:
         return run.remote_job_origin.location_name
-    pointer = run.job_code_origin.repository_origin.code_pointer if run.job_code_origin else None
+    pointer = code_pointer(run)
     if isinstance(pointer, ModuleCodePointer) and pointer.module != LOCATION:
         return Path(pointer.working_directory or ".").resolve().name
     return LOCATION
+
+
+def code_pointer(run: DagsterRun) -> CodePointer | None:
+    """Where the process that executes a run loads its job from."""
+    return run.job_code_origin.repository_origin.code_pointer if run.job_code_origin else None

@@ -12,6 +12,7 @@ from dagster import (
     AssetDep,
     AssetKey,
     BetaWarning,
+    DagsterRun,
     DailyPartitionsDefinition,
     HourlyPartitionsDefinition,
     MonthlyPartitionsDefinition,
@@ -22,6 +23,7 @@ from dagster import (
     StaticPartitionsDefinition,
     WeeklyPartitionsDefinition,
 )
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from dsml.contract.catalog import Pipeline
 from dsml.contract.partitions import Partitions, TimePartitions, split_key
@@ -29,6 +31,11 @@ from dsml.contract.project import Project
 from dsml.orchestrate.config import step_config
 
 EXPERIMENT, PARTITION = "experiment", "partition"  # the dimensions; their order is that of keys
+
+
+def keys_of(run: DagsterRun) -> tuple[str, str | None]:
+    """The experiment and the partition of a run; "" and None where it has none."""
+    return split_key(run.tags.get(PARTITION_NAME_TAG, ""))
 
 
 def partitions_of(project: Project, step: str) -> PartitionsDefinition[str]:
@@ -50,22 +57,20 @@ def definition(
 def _of(partitions: Partitions) -> PartitionsDefinition[str]:
     if not isinstance(partitions, TimePartitions):
         return StaticPartitionsDefinition(list(partitions.keys))
-    start = datetime.combine(partitions.start, time())
-    end = None
-    if partitions.end is not None:
-        end = datetime.combine(partitions.end + timedelta(days=1), time())
-    zone, form = partitions.timezone, partitions.format
+    start, end = partitions.start, partitions.end
+    given: dict[str, Any] = {
+        "start_date": datetime.combine(start, time()),
+        "end_date": None if end is None else datetime.combine(end + timedelta(days=1), time()),
+        "timezone": partitions.timezone,
+        "fmt": partitions.format,
+    }
     if partitions.kind == "hourly":
-        return HourlyPartitionsDefinition(start, end_date=end, timezone=zone, fmt=form)
+        return HourlyPartitionsDefinition(**given)
     if partitions.kind == "daily":
-        return DailyPartitionsDefinition(start, end_date=end, timezone=zone, fmt=form)
-    if partitions.kind == "weekly":
-        day = partitions.start.isoweekday() % 7  # Dagster counts from Sunday
-        return WeeklyPartitionsDefinition(
-            start, end_date=end, timezone=zone, fmt=form, day_offset=day
-        )
-    day = partitions.start.day
-    return MonthlyPartitionsDefinition(start, end_date=end, timezone=zone, fmt=form, day_offset=day)
+        return DailyPartitionsDefinition(**given)
+    if partitions.kind == "weekly":  # Dagster counts from Sunday
+        return WeeklyPartitionsDefinition(**given, day_offset=start.isoweekday() % 7)
+    return MonthlyPartitionsDefinition(**given, day_offset=start.day)
 
 
 def pipeline_config(
@@ -95,7 +100,7 @@ def dependency(key: AssetKey, upstream: Partitions | None, own: Partitions | Non
     """
     if upstream == own:
         return AssetDep(key)
-    with warnings.catch_warnings():  # in beta; Dagster is pinned and tested
-        warnings.simplefilter("ignore", BetaWarning)
+    # in beta; Dagster is pinned and tested
+    with warnings.catch_warnings(action="ignore", category=BetaWarning):
         mapping = MultiToSingleDimensionPartitionMapping(EXPERIMENT)
     return AssetDep(key, partition_mapping=mapping)

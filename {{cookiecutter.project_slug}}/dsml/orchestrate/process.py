@@ -18,7 +18,7 @@ def fail_gone_runs(instance: DagsterInstance) -> None:
     """
     under_way = RunsFilter(statuses=_UNDER_WAY)
     for run in instance.get_runs(under_way, limit=_LOOKED_AT):
-        if is_gone(run) and not _is_inherited(instance, run):
+        if process.is_gone(run.tags.get(PROCESS_TAG, "")) and not _is_inherited(instance, run):
             instance.report_run_failed(run, "the process that executed this run is gone")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
@@ -32,8 +32,3 @@ def _is_inherited(instance: DagsterInstance, run: DagsterRun) -> bool:
 def process_tag() -> dict[str, str]:
     """The tag that tells which process executes a run."""
     return {PROCESS_TAG: process.mark()}
-
-
-def is_gone(run: DagsterRun) -> bool:
-    """Whether the process of a run that was started here is there no more."""
-    return process.is_gone(run.tags.get(PROCESS_TAG, ""))

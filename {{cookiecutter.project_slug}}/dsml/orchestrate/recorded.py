@@ -14,26 +14,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dagster import (
-    DagsterEvent,
-    DagsterExecutionInterruptedError,
-    DagsterRun,
-    Executor,
-)
+from dagster import DagsterEvent, DagsterExecutionInterruptedError, DagsterRun, Executor
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
-from dagster._core.storage.tags import (
-    BACKFILL_ID_TAG,
-    PARTITION_NAME_TAG,
-    SCHEDULE_NAME_TAG,
-    SENSOR_NAME_TAG,
-)
+from dagster._core.storage.tags import BACKFILL_ID_TAG, SCHEDULE_NAME_TAG, SENSOR_NAME_TAG
 
-from dsml.contract.partitions import split_key
 from dsml.contract.problem import ProjectError
 from dsml.contract.project import Project
 from dsml.contract.request import RunRequest, missing_secrets
@@ -41,8 +30,9 @@ from dsml.contract.spec import StepSpec
 from dsml.evidence import export, trace
 from dsml.evidence.ci import ci_facts
 from dsml.evidence.records import Tried
-from dsml.orchestrate.config import op_name, parse_step_key
+from dsml.orchestrate.config import given_values, op_name, parse_step_key
 from dsml.orchestrate.launch import interrupted
+from dsml.orchestrate.partitions import keys_of
 from dsml.orchestrate.process import PROCESS_TAG
 from dsml.orchestrate.tracked import Tracked
 from dsml.step.facts import git_facts, git_origin, now
@@ -111,21 +101,10 @@ class Recorded(Executor):
             run.end(status)
 
     def _check_secrets(self, run: DagsterRun, plan: ExecutionPlan) -> None:
-        """Look whether all secrets are there before any step begins; a run by hand has done so.
-
-        Raises:
-            ProjectError: naming each variable that is not set.
-        """
-        given: dict[str, Any] = run.run_config.get("ops") or {}  # type: ignore[assignment]
-        request = RunRequest(
-            run.job_name,
-            split_key(run.tags.get(PARTITION_NAME_TAG, ""))[0],
-            tuple(_steps(self._project, plan)),
-            {
-                name: (given.get(op_name(name)) or {}).get("config") or {}
-                for name in self._project.registered
-            },
-        )
+        """Look whether all secrets are there before any step begins; a run by hand has done so."""
+        steps = tuple(_steps(self._project, plan))
+        values = {name: given_values(run.run_config, name) for name in steps}
+        request = RunRequest(run.job_name, keys_of(run)[0], steps, values)
         problems = missing_secrets(self._project, request, os.environ)
         if problems:
             raise ProjectError(problems)
@@ -184,12 +163,9 @@ class _Run:
         try:
             with disk_told(self._store.work):
                 yield
-        except ProjectError as error:
-            self._log.warning(f"the trace of this run could not be written: {error}")
         except Exception as error:
-            self._log.warning(
-                f"the trace of this run could not be written: {type(error).__name__}: {error}"
-            )
+            kind = "" if isinstance(error, ProjectError) else f"{type(error).__name__}: "
+            self._log.warning(f"the trace of this run could not be written: {kind}{error}")
 
 
 def _steps(project: Project, plan: ExecutionPlan) -> dict[str, StepSpec]:
@@ -199,7 +175,7 @@ def _steps(project: Project, plan: ExecutionPlan) -> dict[str, StepSpec]:
 
 
 def _record(project: Project, run: DagsterRun, plan: ExecutionPlan) -> RunRecord:
-    experiment, partition = split_key(run.tags.get(PARTITION_NAME_TAG, ""))
+    experiment, partition = keys_of(run)
     steps = _steps(project, plan)
     return RunRecord(
         run_id=run.run_id,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 
 from dsml.contract.literals import Json
-from dsml.contract.parameters import value_problem
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.contract.project import Project
 from dsml.contract.request import RunRequest
 from dsml.contract.selection import possible_steps_of
 from dsml.orchestrate.again import gone
+from dsml.orchestrate.config import refused
 from dsml.orchestrate.history import RunSummary
 from dsml.step.facts import git_facts, versions
 from dsml.store import Manifest, Output
@@ -49,8 +49,11 @@ def request_of(project: Project, run: RunSummary, recorded: Sequence[Manifest]) 
     values: dict[str, Mapping[str, Json]] = {}
     for manifest in recorded:
         if manifest.instance is None:
-            values[manifest.step] = {n: found.value for n, found in manifest.parameters.items()}
-            problems += _refused(project, manifest.step, values[manifest.step])
+            name = manifest.step
+            values[name] = {n: found.value for n, found in manifest.parameters.items()}
+            if name in project.registered:  # else it is told below that it is gone
+                settings = project.registered[name].settings
+                problems += refused(COMMAND, settings, values[name], name)
     request = RunRequest(
         _pipeline(project, run.pipeline, values),
         run.experiment,
@@ -71,17 +74,6 @@ def _pipeline(project: Project, name: str, steps: Collection[str]) -> str:
     pipelines = project.catalog.pipelines.values()
     known = project.registered
     return next((p.name for p in pipelines if possible_steps_of(p, known) >= set(steps)), name)
-
-
-def _refused(project: Project, name: str, values: Mapping[str, Json]) -> Iterator[Problem]:
-    """Parameters that a step, if it is still there, doesn't take any more."""
-    step = project.registered.get(name)
-    if step is None:
-        return
-    for key, value in values.items():
-        found = value_problem(step.settings, key, value)
-        if found:
-            yield Problem(COMMAND, f"{name}.{key}: {found[0]}", found[1], found[2])
 
 
 def compare(recorded: Iterable[Manifest], again: Iterable[Manifest]) -> list[Comparison]:

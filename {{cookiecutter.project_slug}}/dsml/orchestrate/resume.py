@@ -6,15 +6,9 @@ mapped steps one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from dagster import (
-    DagsterError,
-    DagsterInstance,
-    DagsterRun,
-    DagsterRunStatus,
-    JobDefinition,
-)
+from dagster import DagsterError, DagsterInstance, DagsterRun, DagsterRunStatus, JobDefinition
 from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.execution.api import create_execution_plan
 from dagster._core.execution.plan.plan import ExecutionPlan
@@ -22,13 +16,11 @@ from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.storage.tags import (
     GRPC_INFO_TAG,
     PARENT_RUN_ID_TAG,
-    PARTITION_NAME_TAG,
     RESUME_RETRY_TAG,
     ROOT_RUN_ID_TAG,
     TAGS_TO_MAYBE_OMIT_ON_RETRY,
 )
 
-from dsml.contract.partitions import split_key
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.contract.project import Project
 from dsml.contract.request import RunRequest
@@ -38,6 +30,7 @@ from dsml.orchestrate.fanout import forgotten_instances
 from dsml.orchestrate.history import find_run
 from dsml.orchestrate.launch import reconstructable_job
 from dsml.orchestrate.origin import job_origin
+from dsml.orchestrate.partitions import keys_of
 from dsml.orchestrate.process import fail_gone_runs, process_tag
 
 COMMAND = "dsml run --from-failure"
@@ -74,7 +67,7 @@ def carry_on(instance: DagsterInstance, project: Project, parent: DagsterRun) ->
         what = f"run '{parent.run_id}' has nothing left to do"
         fix = f"start anew: dsml run {parent.job_name}"
         raise ProjectError([Problem(Where(COMMAND), what, fix, "nothing-left")])
-    problems = gone(project, Where(COMMAND), _request(project, parent, steps))
+    problems = gone(project, Where(COMMAND), request_of(project, parent, steps))
     if problems:
         raise ProjectError(problems)
     job = reconstructable_job(project.root, parent.job_name)
@@ -125,15 +118,11 @@ def _tags(parent: DagsterRun) -> dict[str, str]:
     return {**kept, **link, **process_tag()}
 
 
-def request_of(project: Project, run: DagsterRun) -> RunRequest:
-    """What a run that carries on another is to do."""
-    return _request(project, run, run.step_keys_to_execute or ())
-
-
-def _request(project: Project, run: DagsterRun, keys: Iterable[str]) -> RunRequest:
-    """What the steps of a run are, by the keys that Dagster has for them."""
+def request_of(project: Project, run: DagsterRun, steps: Sequence[str] = ()) -> RunRequest:
+    """What a run is to do, or ``steps`` of it, by the keys that Dagster has for them."""
+    keys = steps or run.step_keys_to_execute or ()
     ops = dict.fromkeys(key.partition(".")[0] for key in keys)  # `a__b.run[?]` is of `a__b`
-    experiment, partition = split_key(run.tags.get(PARTITION_NAME_TAG, ""))
+    experiment, partition = keys_of(run)
     known = {op_name(name): name for name in project.registered}
     there = [name for op, name in known.items() if op in ops]
     others = [op.replace("__", ".", 1) for op in ops if op not in known]

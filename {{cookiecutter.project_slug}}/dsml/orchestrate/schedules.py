@@ -21,11 +21,6 @@ from dsml.contract.triggers import EACH, Schedule
 TRIGGER_TAG = "dsml/trigger"
 
 
-def schedule_name(pipeline: str) -> str:
-    """The name of a pipeline's schedule."""
-    return f"{pipeline}_schedule"
-
-
 def pipeline_schedules(project: Project) -> list[ScheduleDefinition]:
     """The schedule of each pipeline that has one; all are stopped until somebody starts them."""
     pipelines = project.catalog.pipelines.values()
@@ -44,7 +39,7 @@ def _schedule(project: Project, pipeline: Pipeline, declared: Schedule) -> Sched
             yield RunRequest(run_key, partition_key=key, tags={TRIGGER_TAG: "schedule"})
 
     return ScheduleDefinition(
-        name=schedule_name(pipeline.name),
+        name=f"{pipeline.name}_schedule",
         job_name=pipeline.name,
         cron_schedule=declared.cron.strip(),
         execution_timezone=declared.timezone,

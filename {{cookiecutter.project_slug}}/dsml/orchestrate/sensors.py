@@ -43,11 +43,6 @@ READING = 20.0  # seconds that a tick reads files for; Dagster ends one after a 
 _MARK = 12  # characters
 
 
-def sensor_name(pipeline: str) -> str:
-    """The name of a pipeline's sensor."""
-    return f"{pipeline}_sensor"
-
-
 def pipeline_sensors(project: Project) -> list[SensorDefinition]:
     """The sensor of each pipeline that has one; all are stopped until somebody starts them."""
     pipelines = project.catalog.pipelines.values()
@@ -59,7 +54,7 @@ def _sensor(project: Project, pipeline: Pipeline, declared: Sensor) -> SensorDef
         return _evaluate(project, pipeline, declared, context)
 
     return SensorDefinition(
-        name=sensor_name(pipeline.name),
+        name=f"{pipeline.name}_sensor",
         job_name=pipeline.name,
         evaluation_fn=evaluate,
         minimum_interval_seconds=declared.interval,

@@ -6,11 +6,11 @@ What is turned on or off here is what a daemon obeys at its next look, as after 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
-from dagster import DagsterInstance, RepositoryDefinition
-from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster import DagsterInstance
 from dagster._core.remote_origin import CodeLocationOrigin
 from dagster._core.remote_representation.external import RemoteSchedule, RemoteSensor
 from dagster._core.remote_representation.external_data import ScheduleSnap, SensorSnap
@@ -29,9 +29,9 @@ from dagster._time import get_current_timestamp
 
 from dsml.contract.cron import in_words
 from dsml.contract.problem import Problem, ProjectError, Where, suggest
+from dsml.orchestrate.origin import LOCATION, loadable_repository
 from dsml.orchestrate.sensors import WATCH
 
-_MODULE = "dag"
 _HEARTBEAT = 120.0  # seconds; a daemon that is well gives one every 30
 _DAEMONS = {"schedule": "SCHEDULER", "sensor": "SENSOR"}
 
@@ -58,11 +58,11 @@ class Switch:
     kind: str
     pipeline: str
     when: str
-    cron: str
-    timezone: str
-    running: bool
-    next_tick: float | None
-    last_tick: Tick | None
+    cron: str = ""
+    timezone: str = ""
+    running: bool = False
+    next_tick: float | None = None
+    last_tick: Tick | None = None
 
 
 Remote = RemoteSchedule | RemoteSensor
@@ -127,10 +127,13 @@ def _stop(remote: Remote, instance: DagsterInstance) -> None:
 
 def _remotes(root: Path) -> list[Remote]:
     """Schedules and sensors as a daemon knows them, without starting a server to ask it."""
-    repository = ReconstructableRepository.for_module(
-        _MODULE, "defs", working_directory=str(root)
-    ).get_definition()
-    handle = _handle(root, repository)
+    repository = loadable_repository(root).get_definition()
+    handle = RepositoryHandle(
+        repository_name=repository.name,
+        code_location_origin=_origin(root),
+        repository_python_origin=None,
+        display_metadata={},
+    )
     schedules = [
         RemoteSchedule(ScheduleSnap.from_def(schedule, repository), handle)
         for schedule in repository.schedule_defs
@@ -139,20 +142,8 @@ def _remotes(root: Path) -> list[Remote]:
         RemoteSensor(SensorSnap.from_def(sensor, repository), handle)
         for sensor in repository.sensor_defs
     ]
-    return [*sorted(schedules, key=_name), *sorted(sensors, key=_name)]
-
-
-def _name(remote: Remote) -> str:
-    return remote.name
-
-
-def _handle(root: Path, repository: RepositoryDefinition) -> RepositoryHandle:
-    return RepositoryHandle(
-        repository_name=repository.name,
-        code_location_origin=_origin(root),
-        repository_python_origin=None,
-        display_metadata={},
-    )
+    by_name = attrgetter("name")
+    return [*sorted(schedules, key=by_name), *sorted(sensors, key=by_name)]
 
 
 def _origin(root: Path) -> CodeLocationOrigin:
@@ -163,54 +154,39 @@ def _origin(root: Path) -> CodeLocationOrigin:
         found = WorkspaceFileTarget([str(workspace)]).create_origins()
     elif settings.is_file():
         found = PyProjectFileTarget(str(settings)).create_origins()
-    return next(iter(found or ModuleTarget(_MODULE, None, str(root), None).create_origins()))
+    return next(iter(found or ModuleTarget(LOCATION, None, str(root), None).create_origins()))
 
 
 def _switch(remote: Remote, instance: DagsterInstance) -> Switch:
     origin, selector = remote.get_remote_origin_id(), remote.selector_id
     state = remote.get_current_instigator_state(instance.get_instigator_state(origin, selector))
     ticks = instance.get_ticks(origin, selector, limit=1)
-    told = _schedule(remote) if isinstance(remote, RemoteSchedule) else _sensor(remote, state)
-    return Switch(
-        name=remote.name,
-        kind=told.kind,
-        pipeline=told.pipeline,
-        when=told.when,
-        cron=told.cron,
-        timezone=told.timezone,
+    found = _schedule(remote) if isinstance(remote, RemoteSchedule) else _sensor(remote, state)
+    return replace(
+        found,
         running=state.is_running,
-        next_tick=told.next_tick if state.is_running else None,
+        next_tick=found.next_tick if state.is_running else None,
         last_tick=_tick(ticks[0]) if ticks else None,
     )
 
 
-@dataclass(frozen=True)
-class _Told:
-    """What schedules and sensors say in different ways."""
-
-    kind: str
-    pipeline: str
-    when: str
-    next_tick: float
-    cron: str = ""
-    timezone: str = ""
-
-
-def _schedule(remote: RemoteSchedule) -> _Told:
+def _schedule(remote: RemoteSchedule) -> Switch:
+    """A schedule as it would be if it ran; likewise ``_sensor``."""
     declared = remote.cron_schedule
     crons = [declared] if isinstance(declared, str) else list(declared)
     coming = next(remote.execution_time_iterator(get_current_timestamp()))
-    return _Told(
+    return Switch(
+        remote.name,
         "schedule",
         remote.job_name,
-        ", ".join(map(in_words, crons)),
-        coming.timestamp(),
-        ", ".join(crons),
-        remote.execution_timezone or "UTC",
+        when=", ".join(map(in_words, crons)),
+        cron=", ".join(crons),
+        timezone=remote.execution_timezone or "UTC",
+        next_tick=coming.timestamp(),
     )
 
 
-def _sensor(remote: RemoteSensor, state: InstigatorState) -> _Told:
+def _sensor(remote: RemoteSensor, state: InstigatorState) -> Switch:
     when = f"every {remote.min_interval_seconds} s"
     standard = remote.metadata.standard_metadata if remote.metadata is not None else None
     watched = (standard or {}).get(WATCH)
@@ -220,7 +196,7 @@ def _sensor(remote: RemoteSensor, state: InstigatorState) -> _Told:
     last = data.last_tick_start_timestamp if isinstance(data, SensorInstigatorData) else None
     coming = now if last is None else max(now, last + remote.min_interval_seconds)
     pipelines = ", ".join(target.job_name for target in remote.get_targets())
-    return _Told("sensor", pipelines, when, coming)
+    return Switch(remote.name, "sensor", pipelines, when, next_tick=coming)
 
 
 def _tick(tick: InstigatorTick) -> Tick:
