@@ -102,8 +102,8 @@ def kind_of(step: StepSpec) -> str:
 def source_metadata(root: Path, step: StepSpec) -> dict[str, Any]:
     """Links to the notebook's source: one that the UI opens, one for an editor."""
     file = str(root / step.path)
-    with warnings.catch_warnings():  # code references are in beta; Dagster is pinned and tested
-        warnings.simplefilter("ignore", BetaWarning)
+    # code references are in beta; Dagster is pinned and tested
+    with warnings.catch_warnings(action="ignore", category=BetaWarning):
         reference = LocalFileCodeReference(file_path=file, label=step.path)
         references = CodeReferencesMetadataValue(code_references=[reference])
     source = MetadataValue.notebook(file) if step.function is None else MetadataValue.path(file)

@@ -5,6 +5,8 @@ The webhook gets ``{"text": ...}``, which Slack, Mattermost and Rocket.Chat unde
 
 from __future__ import annotations
 
+import html
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0  # seconds for each step of a connection
 _SUBMISSION = 587  # the port at which mail servers take mail with STARTTLS
 _SMTPS = 465  # the one at which everything is encrypted from the beginning
+_PREFIXES = ("DSML_SMTP_", "DSML_MAIL_", "DSML_WEBHOOK_")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 SETTINGS: Mapping[str, str] = {
@@ -87,14 +90,11 @@ def channels(problems: list[Problem]) -> list[Channel]:
                 found.append(make())
             except ProjectError as error:
                 problems += error.problems
-    unknown = [name for name in os.environ if name.startswith(_PREFIXES) and name not in SETTINGS]
-    for name in unknown:
-        fix = suggest(name, SETTINGS)
-        problems.append(Problem(Where(name), "there is no such setting", fix, "unknown-setting"))
+    for name in os.environ:
+        if name.startswith(_PREFIXES) and name not in SETTINGS:
+            what, fix = "there is no such setting", suggest(name, SETTINGS)
+            problems.append(Problem(Where(name), what, fix, "unknown-setting"))
     return found
-
-
-_PREFIXES = ("DSML_SMTP_", "DSML_MAIL_", "DSML_WEBHOOK_")
 
 
 def _refused(name: str, what: str, fix: str) -> ProjectError:
@@ -130,9 +130,9 @@ class _MailServer:
                 server.starttls(context=context)
             if self.user:
                 server.login(self.user, self.password)
-            server.send_message(self._mail(message), self.sender, self.to)
+            server.send_message(self._compose(message), self.sender, self.to)
 
-    def _mail(self, message: Message) -> EmailMessage:
+    def _compose(self, message: Message) -> EmailMessage:
         from email.message import EmailMessage
         from email.utils import formatdate, make_msgid
 
@@ -200,7 +200,6 @@ def _webhook() -> Channel:
 
 
 def _post(url: str, message: Message) -> None:
-    import json
     from urllib.error import HTTPError
     from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -223,7 +222,5 @@ def _post(url: str, message: Message) -> None:
 
 
 def _slack(text: str) -> str:
-    """Text in Slack's markup, in which these characters stand for themselves alone."""
-    for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(char, entity)
-    return text.replace("```", "'''")
+    """Text in Slack's markup, in which three characters of HTML stand for themselves alone."""
+    return html.escape(text, quote=False).replace("```", "'''")

@@ -54,7 +54,7 @@ class Client(NotebookClient):
         saved: Saved,
         lines: queue.SimpleQueue[str],
         manager: AsyncKernelManager,
-        redactor: Redactor | None = None,
+        redactor: Redactor | None,
     ) -> None:
         super().__init__(
             notebook,
@@ -89,20 +89,18 @@ class Client(NotebookClient):
         come until then is taken.
         """
         if self._asked:
-            self._drain(seconds)
+            with contextlib.suppress(CellExecutionComplete, zmq.ZMQError):
+                self._take_until(time.monotonic() + seconds)
         self.is_new = True  # what nbclient itself notes of the cell is
         self.settle()
         self._kept += self._outputs.size if self._outputs else 0
         self._outputs = None
 
-    def _drain(self, seconds: float) -> None:
-        cell = self.nb.cells[self._index]
-        with contextlib.suppress(CellExecutionComplete, zmq.ZMQError):
-            for message in self._received(time.monotonic() + seconds):
-                self._take(message, cell)
-
     async def _async_poll_output_msg(
-        self, parent_msg_id: str, cell: NotebookNode, cell_index: int
+        self,
+        parent_msg_id: str,
+        cell: NotebookNode,  # noqa: ARG002 - the one at the index
+        cell_index: int,
     ) -> None:
         """Take what comes from a cell until it is over; here nbclient waits for each message."""
         self._index, self._asked = cell_index, parent_msg_id
@@ -110,21 +108,21 @@ class Client(NotebookClient):
         self._clear_next, self.is_new = False, True
         with contextlib.suppress(CellExecutionComplete):
             while True:
-                for message in self._received(time.monotonic() + _IN_A_ROW):
-                    self._take(message, cell)
+                self._take_until(time.monotonic() + _IN_A_ROW)
                 await asyncio.sleep(0)
                 await self._channels.iopub_channel.socket.poll()
         self._asked = ""
 
-    def _received(self, deadline: float) -> Iterator[dict[str, Any]]:
-        """The messages that are there, until the deadline."""
+    def _take_until(self, deadline: float) -> None:
+        """Take the messages that are there, until the deadline."""
         kernel = self._channels
         socket: zmq.Socket[bytes] = zmq.Socket.shadow(kernel.iopub_channel.socket.underlying)
         while time.monotonic() < deadline:
             _, message = kernel.session.recv(socket)
             if message is None:
                 return
-            yield message
+            for each in [message] if self._printed is None else self._printed.passed(message):
+                self._take(each)
 
     @property
     def _channels(self) -> KernelClient:
@@ -132,17 +130,12 @@ class Client(NotebookClient):
             raise RuntimeError("no kernel is connected")
         return self.kc
 
-    def _take(self, message: dict[str, Any], cell: NotebookNode) -> None:
-        for each in [message] if self._printed is None else self._printed.passed(message):
-            self._take_whole(each, cell)
-
-    def _take_whole(self, message: dict[str, Any], cell: NotebookNode) -> None:
-        parent = message["parent_header"].get("msg_id")
+    def _take(self, message: dict[str, Any]) -> None:
         self.is_new = True
         if message["msg_type"] == "stream":
             self._lines.put(message["content"]["text"])
-        if parent == self._asked:
-            self.process_message(message, cell, self._index)
+        if message["parent_header"].get("msg_id") == self._asked:
+            self.process_message(message, self.nb.cells[self._index], self._index)
 
     def output(self, outs: Any, msg: Any, display_id: Any, cell_index: Any) -> None:
         """Take an output of the cell that is running."""

@@ -29,8 +29,8 @@ def check_specs(
     step: StepSpec, partitions: PartitionsDefinition[str] | None = None
 ) -> list[AssetCheckSpec]:
     """The checks of a step. With ``partitions`` Dagster keeps what came out for each of them."""
-    with warnings.catch_warnings():  # partitions of checks are a preview; Dagster is pinned
-        warnings.simplefilter("ignore", PreviewWarning)
+    # partitions of checks are a preview; Dagster is pinned
+    with warnings.catch_warnings(action="ignore", category=PreviewWarning):
         return [
             AssetCheckSpec(
                 CHECK,

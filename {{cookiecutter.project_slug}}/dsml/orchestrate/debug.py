@@ -13,7 +13,6 @@ from dsml.orchestrate.executed import prepare
 from dsml.step.inputs import ATTEMPT, name_attempt
 from dsml.store import Attempt
 
-_CELL_ID = "debug"
 _MARKER = """\
 # Written by `dsml debug`. Run this cell first: with it, {reader} below reads the inputs of
 # attempt {number} at {step} in run {run}, and writes outs to a scratch folder.
@@ -43,8 +42,7 @@ def debug_notebook(project: Project, attempt: Attempt) -> tuple[Path, bool]:
         return file, False
     given = {n: v.value for n, v in attempt.parameters.items() if n in step.parameters}
     notebook = prepare(project.root, step, given)
-    cell = nbformat.v4.new_code_cell(_marker(project, attempt), id=_CELL_ID)
-    notebook.cells.insert(0, cell)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(_marker(project, attempt), id="debug"))
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     partial.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     partial.replace(file)
@@ -52,9 +50,9 @@ def debug_notebook(project: Project, attempt: Attempt) -> tuple[Path, bool]:
 
 
 def _marker(project: Project, attempt: Attempt) -> str:
-    spec = project.steps[attempt.step]
+    step = project.steps[attempt.step]
     return _MARKER.format(
-        reader="get_context" if spec.function is None else "run_step",
+        reader="get_context" if step.function is None else "run_step",
         number=attempt.number,
         step=attempt.address.label,
         run=short_id(attempt.run_id),

@@ -48,6 +48,12 @@ from dsml.orchestrate.needs import op_tags
 from dsml.orchestrate.policies import retry_policy
 
 _START, _DONE, _RESULT = "start", "done", "result"
+# A plan, an instance for each key of it, and one collection when all of them are over.
+_WAITS: Mapping[str, Mapping[str, IDependencyDefinition]] = {
+    PLAN: {},
+    RUN: {_START: DependencyDefinition(PLAN, _RESULT)},
+    COLLECT: {_DONE: DynamicCollectDependencyDefinition(RUN, _RESULT)},
+}
 
 
 def forgotten_instances(steps: Collection[str], state: KnownExecutionState) -> list[str]:
@@ -81,7 +87,7 @@ def mapped_assets(
     deps: Sequence[AssetDep],
 ) -> AssetsDefinition:
     """The assets of a step that is mapped; ``deps`` is what it waits for."""
-    inputs = {_input_name(dep.asset_key.path): dep for dep in deps}
+    inputs = {"__".join(dep.asset_key.path): dep for dep in deps}
     outputs = output_assets(step)
     metadata = source_metadata(project.root, step)
     return AssetsDefinition.from_graph(
@@ -101,10 +107,6 @@ def mapped_assets(
     )
 
 
-def _input_name(path: Sequence[str]) -> str:
-    return "__".join(path)
-
-
 def _graph(project: Project, step: StepSpec, inputs: list[str]) -> GraphDefinition:
     nodes = {
         PLAN: _plan_op(project, step, inputs),
@@ -115,7 +117,7 @@ def _graph(project: Project, step: StepSpec, inputs: list[str]) -> GraphDefiniti
         name=op_name(step.name),
         description=step.description or None,
         node_defs=list(nodes.values()),
-        dependencies=_dependencies(nodes),
+        dependencies={NodeInvocation(nodes[n].name, alias=n): _WAITS[n] for n in nodes},
         input_mappings=[
             InputMapping(graph_input_name=name, mapped_node_name=PLAN, mapped_node_input_name=name)
             for name in inputs
@@ -130,21 +132,6 @@ def _graph(project: Project, step: StepSpec, inputs: list[str]) -> GraphDefiniti
         # the run itself
         config=ConfigMapping(config_fn=lambda _: {}, config_schema=config_schema(step)),
     )
-
-
-def _dependencies(
-    nodes: Mapping[str, OpDefinition],
-) -> dict[NodeInvocation, Mapping[str, IDependencyDefinition]]:
-    """A plan, an instance for each key of it, and one collection when all of them are over."""
-    return {
-        _node(nodes, PLAN): {},
-        _node(nodes, RUN): {_START: DependencyDefinition(PLAN, _RESULT)},
-        _node(nodes, COLLECT): {_DONE: DynamicCollectDependencyDefinition(RUN, _RESULT)},
-    }
-
-
-def _node(nodes: Mapping[str, OpDefinition], name: str) -> NodeInvocation:
-    return NodeInvocation(nodes[name].name, alias=name)
 
 
 def _plan_op(project: Project, step: StepSpec, inputs: list[str]) -> OpDefinition:

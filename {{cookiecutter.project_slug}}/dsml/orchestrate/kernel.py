@@ -264,7 +264,7 @@ class Execution:
             return ""
         if code >= 0:
             return f" with exit code {code}"
-        hint = "; was the memory used up?" if -code == getattr(signal, "SIGKILL", 9) else ""
+        hint = "; was the memory used up?" if -code == signal.SIGKILL else ""
         return f" of signal {signal.Signals(-code).name}{hint}"
 
     def _kill(self) -> None:

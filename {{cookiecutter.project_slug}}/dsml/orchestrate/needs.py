@@ -17,19 +17,16 @@ _GPU = "nvidia.com/gpu"  # as the device plugin of the usual ones names it
 
 def op_tags(step: StepSpec) -> dict[str, str]:
     """The tags of a step: what it needs, for executors, and its own, which go before."""
-    return {**_tags(step.needs), **step.tags}
+    if not step.needs:
+        return dict(step.tags)
+    config = {"container_config": {"resources": _resources(step.needs)}}
+    needed = {NEEDS_TAG: json.dumps(asdict(step.needs)), _K8S_TAG: json.dumps(config)}
+    return {**needed, **step.tags}
 
 
 def needs_of(tags: Mapping[str, str] | None) -> Needs:
     """What a step with such tags needs."""
     return Needs(**json.loads((tags or {}).get(NEEDS_TAG, "{}")))
-
-
-def _tags(needs: Needs) -> dict[str, str]:
-    if not needs:
-        return {}
-    config = {"container_config": {"resources": _resources(needs)}}
-    return {NEEDS_TAG: json.dumps(asdict(needs)), _K8S_TAG: json.dumps(config)}
 
 
 def _resources(needs: Needs) -> dict[str, Any]:

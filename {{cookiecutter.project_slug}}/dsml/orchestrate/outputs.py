@@ -147,12 +147,12 @@ class CellOutputs:
 
 
 def _notice(text: str) -> NotebookNode:
-    return _node("stream", name="stderr", text=f"\n… {text} …\n")
+    return _printed("stderr", f"\n… {text} …\n")
 
 
-def _node(kind: str, **content: Any) -> NotebookNode:
+def _printed(stream: str, text: str) -> NotebookNode:
     """An output; nbformat's own function would look for mistakes in all that it holds."""
-    return NotebookNode(output_type=kind, **content)
+    return NotebookNode(output_type="stream", name=stream, text=text)
 
 
 def _joined(text: _Ends) -> Iterable[tuple[tuple[int, int], NotebookNode]]:
@@ -167,7 +167,7 @@ def _joined(text: _Ends) -> Iterable[tuple[tuple[int, int], NotebookNode]]:
         joined = "".join(parts)
         if is_cut and key[1] == _AFTER:
             joined, is_cut = joined[joined.find("\n", 0, _NEAR) + 1 :], False
-        yield key, _node("stream", name=name, text=joined)
+        yield key, _printed(name, joined)
 
 
 def _size(output: NotebookNode) -> int:

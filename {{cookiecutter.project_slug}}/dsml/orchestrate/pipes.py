@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from dagster import (
     AssetExecutionContext,
@@ -35,7 +34,7 @@ _FORWARDED = ("log", "report_asset_check", "report_asset_materialization")
 class _MessageFile(PipesMessageReader):
     """Follows the file that the kernel appends its messages to."""
 
-    def __init__(self, path: Path, redactor: Redactor | None = None) -> None:
+    def __init__(self, path: Path, redactor: Redactor | None) -> None:
         self._path = path
         self._redactor = redactor
 
@@ -80,13 +79,13 @@ def pipes_session(context: StepContext, setting: Setting, private: Path) -> Iter
     redactor = redactor_of(setting.secrets)
     reader = _MessageFile(private / "messages.jsonl", redactor)
     handler = PipesMessageHandler(context, reader)
-    data = _context_data(context, {"setting": asdict(setting)})
+    data = _context_data(context, setting)
     injector = PipesFileContextInjector(str(private / "context.json"))
     with injector.inject_context(data) as context_params, handler.handle_messages() as messages:
         yield PipesSession(data, handler, context_params, messages, context)
 
 
-def _context_data(context: StepContext, extras: Mapping[str, Any]) -> PipesContextData:
+def _context_data(context: StepContext, setting: Setting) -> PipesContextData:
     return PipesContextData(
         asset_keys=_asset_keys(context),
         code_version_by_asset_key=None,
@@ -97,7 +96,7 @@ def _context_data(context: StepContext, extras: Mapping[str, Any]) -> PipesConte
         run_id=context.run.run_id,
         job_name=context.job_name,
         retry_number=context.retry_number,
-        extras=extras,
+        extras={"setting": asdict(setting)},
     )
 
 

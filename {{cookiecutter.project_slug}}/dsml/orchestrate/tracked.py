@@ -11,7 +11,7 @@ from dagster._core.events import EngineEventData
 from dagster._core.execution.context.system import PlanOrchestrationContext
 
 from dsml.contract.project import Project
-from dsml.evidence.tracker import Tracker, tracker_of
+from dsml.evidence.tracker import tracker_of
 from dsml.orchestrate.metadata import StepContext
 from dsml.orchestrate.preview import Metadata
 from dsml.step.task import Task
@@ -24,15 +24,11 @@ LINK = "MLflow"
 # What MLflow's client says of a request that came to nothing.
 _LOST = "API request to "
 # What is in the code of steps that use MLflow; the libraries log by it without being told to.
+# fmt: off
 _SPEAKERS = (
-    "mlflow",
-    "MLflow",
-    "MLFlow",
-    "transformers",
-    "ultralytics",
-    "evidence.models",
-    "champion(",
+    "mlflow", "MLflow", "MLFlow", "transformers", "ultralytics", "evidence.models", "champion(",
 )
+# fmt: on
 
 
 class Tracked:
@@ -106,7 +102,7 @@ def retry_if_lost(project: Project, context: StepContext, task: Task, message: s
     Raises:
         RetryRequested: MLflow is gone.
     """
-    tracker: Tracker | None = tracker_of(project.root, project.catalog)
+    tracker = tracker_of(project.root, project.catalog)
     if _LOST in message and tracker is not None and tracker.is_lost(task.address.run_id):
         context.log.warning("MLflow went away during the attempt: trying again without it")
         raise RetryRequested(max_retries=context.retry_number + 1)
