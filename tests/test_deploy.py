@@ -255,6 +255,11 @@ class Services:
             self.kill(name)
         shutil.rmtree(self._data, ignore_errors=True)
 
+    def logs(self) -> str:
+        """The end of what each service has said."""
+        files = sorted(self._home.glob("*.log"))
+        return "\n".join(f"--- {f.name}\n{f.read_text(errors='replace')[-3000:]}" for f in files)
+
     @property
     def _url(self) -> str:
         return f"http://127.0.0.1:{self._ports['web']}"
@@ -385,7 +390,11 @@ def kill_and_settle(services: Services, name: str, launched: list[str]) -> None:
     services.kill(name)
     time.sleep(1)
     services.start(name)
-    wait_for(lambda: settled(services, launched), f"{name}: not all runs have passed")
+    try:
+        wait_for(lambda: settled(services, launched), f"{name}: not all runs have passed")
+    except AssertionError as error:
+        mine = [run for run in services.runs() if run["root"] in launched]
+        raise AssertionError(f"{error}: {mine}\n{services.logs()}") from error
 
 
 def executed_beside_itself(runs: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -10,16 +10,19 @@ import ssl
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from conftest import free_port, run_command
+from dagster._utils.error import SerializableErrorInfo
 
 from dsml.contract.problem import render
 from dsml.orchestrate.channels import SETTINGS, Message, channels, send
 from dsml.orchestrate.definitions import load_definitions
+from dsml.orchestrate.history import failure_text
 
 from .projects import Step, last_run, write_project
 from .ticks import daemon
@@ -145,6 +148,13 @@ def test_a_failed_run_is_told_by_mail_and_to_a_webhook(root, mails, posts, monke
     assert body["text"].startswith("*small: all failed*\n```project:    small\n")
     assert "ValueError: no &lt;b&gt; &amp; no a" in body["text"]
     assert body["text"].endswith(f"```\n<https://dagster.example.org/runs/{run_id}>")
+
+
+def test_of_an_error_within_another_the_innermost_is_told():
+    within = SerializableErrorInfo("ValueError: no rows\n", [], "ValueError")
+    error = SerializableErrorInfo("Error occurred while executing op", [], "Outer", cause=within)
+    data = SimpleNamespace(user_failure_data=None, error=error)
+    assert failure_text(SimpleNamespace(event_specific_data=data)) == "ValueError: no rows"
 
 
 def test_nothing_is_told_of_runs_before_the_first_look(root, mails):

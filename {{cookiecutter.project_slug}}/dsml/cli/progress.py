@@ -20,6 +20,7 @@ from rich.text import Text
 from dsml.contract.figures import duration
 from dsml.contract.problem import Problem, Where
 from dsml.orchestrate.config import PLAN, parse_step_key
+from dsml.orchestrate.history import failure_text
 from dsml.orchestrate.launch import interrupted
 from dsml.step.task import UNCHANGED
 
@@ -91,7 +92,7 @@ class Progress:
         if event is None and entry.step_key is None and entry.level == logging.WARNING:
             self.warnings[entry.user_message] = None
         if event is not None and event.event_type == DagsterEventType.RUN_FAILURE:
-            told = (entry.user_message, _message(event))
+            told = (entry.user_message, failure_text(event))
             self.run_error = "\n  ".join(text for text in told if text)
         if step_name is None or (key.part == PLAN and not _failed(event)):
             return  # a mapped step is shown by its instances, and when all of them are over
@@ -122,7 +123,7 @@ class Progress:
             step.status, step.error = _failure(event, step.name)
             step.ended = timestamp
         elif kind == DagsterEventType.STEP_UP_FOR_RETRY:
-            step.status, step.error = "retrying", _message(event)
+            step.status, step.error = "retrying", failure_text(event)
         elif _is_blocked(event):
             step.status, step.cell = WAITING, "waits for a place in its pool"
         else:
@@ -144,24 +145,12 @@ def _failure(event: DagsterEvent, step: str) -> tuple[str, str]:
     """The status of a step that has failed, and why it has."""
     from dsml.orchestrate.runner import CANCELLED  # slow, and loaded where a step has been run
 
-    error = _message(event)
+    error = failure_text(event)
     if error.endswith(_CRASHED):
         what = "the worker process that ran it has died; was the memory used up?"
         fix = "carry on: dsml run --from-failure latest"
         return "failed", str(Problem(Where(step), what, fix, "worker-died"))
     return ("cancelled", "") if interrupted(event) or error == CANCELLED else ("failed", error)
-
-
-def _message(event: object) -> str:
-    """What a user needs to know: the runner's own message, else the error's name and text."""
-    data = getattr(event, "event_specific_data", None)
-    failure = getattr(data, "user_failure_data", None)
-    if failure is not None and failure.description:
-        return str(failure.description)
-    error = getattr(data, "error", None)
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return "" if error is None else str(error.message).strip()
 
 
 class PlainView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dagster import DagsterInstance, RunsFilter
+from dagster import DagsterEvent, DagsterInstance, RunsFilter
 from dagster._core.execution.stats import StepEventStatus
 from dagster._core.storage.dagster_run import DagsterRunStatus, RunRecord
 from dagster._core.storage.tags import PARTITION_NAME_TAG, get_multidimensional_partition_tag
@@ -120,3 +120,18 @@ def _summary(record: RunRecord) -> RunSummary:
         ended=record.end_time,
         created=record.create_timestamp.timestamp(),
     )
+
+
+def failure_text(event: DagsterEvent) -> str:
+    """What a failed run, step or attempt says: the runner's own message, else the error's.
+
+    Dagster wraps errors; the innermost is the one that a user can do something about.
+    """
+    data = event.event_specific_data
+    failure = getattr(data, "user_failure_data", None)
+    if failure is not None and failure.description:
+        return str(failure.description)
+    error = getattr(data, "error", None)
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return "" if error is None else str(error.message).strip()

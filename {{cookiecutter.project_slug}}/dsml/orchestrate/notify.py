@@ -15,13 +15,13 @@ from dagster import (
     SkipReason,
     run_failure_sensor,
 )
-from dagster._core.execution.plan.objects import StepFailureData
 
 from dsml.contract.figures import short_id
 from dsml.contract.problem import ProjectError
 from dsml.contract.project import Project
 from dsml.orchestrate.channels import Message, is_configured, send
 from dsml.orchestrate.config import op_name, parse_step_key
+from dsml.orchestrate.history import failure_text
 from dsml.orchestrate.origin import code_pointer
 from dsml.orchestrate.partitions import keys_of
 from dsml.orchestrate.pipelines import asset_keys
@@ -102,7 +102,7 @@ def message_of(
         f"run:        {run.run_id}",
     ]
     for event in failures[:_MOST]:
-        lines += ["", f"{_step(project, event)} failed", _indented(_said(event))]
+        lines += ["", f"{_step(project, event)} failed", _indented(failure_text(event))]
     if len(failures) > _MOST:
         lines += ["", f"and {len(failures) - _MOST} more steps"]
     if not failures:
@@ -118,16 +118,6 @@ def _step(project: Project, event: DagsterEvent) -> str:
     key = parse_step_key(event.step_key or "")
     names = {op_name(name): name for name in project.registered}
     return names.get(key.op, key.op) + (f"[{key.instance}]" if key.instance else "")
-
-
-def _said(event: DagsterEvent) -> str:
-    """What a failed step says: the message for the user, else the error."""
-    data = event.event_specific_data
-    if not isinstance(data, StepFailureData):
-        return event.message or ""
-    if data.user_failure_data is not None and data.user_failure_data.description:
-        return data.user_failure_data.description
-    return data.error.message if data.error is not None else ""
 
 
 def _indented(text: str) -> str:
