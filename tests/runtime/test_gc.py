@@ -363,6 +363,20 @@ def test_what_killed_processes_have_left_goes_and_what_living_ones_write_stays(n
     assert not (store.root / ".staging" / "dead").exists()
 
 
+def test_the_folder_of_all_attempts_may_go_while_it_is_looked_at(new_local, monkeypatch):
+    store, whole = new_local(), Path.iterdir
+    staging = store.stage(StepRun("load.data", "baseline", "run-0"), 1)
+
+    def iterdir(folder):
+        if folder == staging.folder.parent.parent:
+            store.unstage(staging)
+        return whole(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert sweep(store).leftovers == []
+    assert not staging.folder.exists()
+
+
 def test_pointers_to_what_is_gone_go(store, runs):
     runs.usual(1)
     lost = runs.publish("load.data", "by-hand", 7)
@@ -584,7 +598,7 @@ def go_on_publishing(store, worker, over):
     """Runs, one after the other, that take over what another has made of the same, or make it."""
     runs, address = Runs(store), StepRun("train.fit", "baseline", "")
     for number in itertools.count(100):
-        if over.is_set():
+        if over.is_set() and number > 102:
             return
         run_id, kind = f"{worker}-{number}", f"kind-{number % 3}"
         runs.begin(run_id, number, "train.fit", status="running", process=mark())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -195,6 +196,22 @@ def test_attempts_are_staged_while_others_that_end_remove_the_empty_folders_abov
         finally:
             over.set()
         ended.result()
+
+
+def test_an_attempt_is_staged_though_the_folder_above_goes_between_two_looks(
+    new_local, monkeypatch
+):
+    mkdir, gone = os.mkdir, []
+
+    def there_and_gone(path, mode=0o777):
+        if Path(path).name == ".staging" and not gone:
+            gone.append(path)
+            raise FileExistsError(path)
+        mkdir(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", there_and_gone)
+    assert new_local().stage(FIT, 1).outs.is_dir()
+    assert gone
 
 
 def test_staging_an_attempt_again_begins_with_nothing(store):

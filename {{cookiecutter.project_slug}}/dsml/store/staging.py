@@ -59,9 +59,12 @@ class Staging:
 
 
 def _make(folder: Path) -> None:
-    """Make a folder, though attempts that end meanwhile remove the empty ones above it."""
+    """Make a folder, though attempts that end meanwhile remove the empty ones above it.
+
+    One that goes while it is made is not found, or was there and is none when it is looked at.
+    """
     for tried in range(_TRIES):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
             folder.mkdir(parents=True, exist_ok=True)
             return
         time.sleep(tried / 10_000)  # not in step with whoever removes them

@@ -79,9 +79,8 @@ def take_away(store: Store, leftover: Leftover) -> None:
 
 def _staged(store: Store, inventory: Inventory) -> Iterator[Leftover]:
     """The working folders of attempts whose run is over."""
-    folder = store.work / STAGING_FOLDER
     runs = inventory.there.runs
-    for of_run in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for of_run in _folders_in(store.work / STAGING_FOLDER):
         run = runs.get(of_run.name)
         if (run is None and not _is_settled(of_run)) or (run is not None and run.under_way):
             continue
@@ -93,6 +92,14 @@ def _staged(store: Store, inventory: Inventory) -> Iterator[Leftover]:
             local=True,
             folder=of_run,
         )
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """What is in a folder, which goes with the last attempt that is under way."""
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def _partial(store: Store) -> Iterator[Leftover]:
