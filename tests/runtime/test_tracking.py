@@ -349,15 +349,17 @@ def test_a_server_that_never_answers_does_not_hold_up_a_run(root, database):
     assert time.monotonic() - begun < 120
 
 
-SLOW_MLFLOW = """
-import sys, time
+LATE_MLFLOW = """
+import pathlib, sys, time
 
-class Slow:
+class Late:
     def find_spec(self, name, path=None, target=None):
         if name == "mlflow" and "dsml.evidence.tracker_process" in sys.orig_argv:
-            time.sleep(15)
+            begun = time.monotonic()
+            while not pathlib.Path("go").exists() and time.monotonic() - begun < 120:
+                time.sleep(0.05)
 
-sys.meta_path.insert(0, Slow())
+sys.meta_path.insert(0, Late())
 """
 
 
@@ -365,15 +367,28 @@ def test_a_run_that_works_waits_for_mlflow_and_one_that_finds_nothing_to_do_does
     root, database
 ):
     tracked(root, database, {"a.b": Step(declared={"cache": True})})
-    slow = root.parent / "slow"
-    slow.mkdir()
-    (slow / "sitecustomize.py").write_text(SLOW_MLFLOW, encoding="utf-8")
-    tracking, found = tracking_in(root), []
-    for _ in range(2):
-        run_command(sys.executable, "-m", "dsml", "run", cwd=root, PYTHONPATH=str(slow))
+    late, go = root.parent / "late", root / "go"
+    late.mkdir()
+    (late / "sitecustomize.py").write_text(LATE_MLFLOW, encoding="utf-8")
+    tracking = tracking_in(root)
+
+    def told():
         links = links_of(events_of(root, last_run(root).run_id))
-        found.append((len(links), "a.b" in runs_in(tracking), len(runs_in(tracking))))
-    assert found == [(1, True, 2), (0, True, 2)]
+        return len(links), "a.b" in runs_in(tracking), len(runs_in(tracking))
+
+    works = start(root, "run", PYTHONPATH=str(late))
+    try:
+        wait_until(lambda: list(root.glob("artefacts/baseline/a/b/*/manifest.json")), seconds=60)
+        assert works.poll() is None
+        go.touch()
+        out, err = works.communicate(timeout=120)
+        assert works.returncode == 0, out + err
+        assert told() == (1, True, 2)
+        go.unlink()
+        run_command(sys.executable, "-m", "dsml", "run", cwd=root, PYTHONPATH=str(late))
+        assert told() == (0, True, 2)
+    finally:
+        go.touch()
     # the process that speaks with MLflow goes on by itself
     assert wait_until(lambda: len(runs_in(tracking)) == 3, seconds=90, poll=0.5)
 
