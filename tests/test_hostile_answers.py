@@ -20,8 +20,7 @@ from dsml.contract.register import check_project
 # What is answered with the same at once, and in which example. A folder's name that is given would
 # hide the one that comes of the project's name.
 GROUPS = {
-    "description": ("digits", ("description",)),
-    "stages": ("empty", ("stages",)),
+    "stages": ("empty", ("description", "stages")),
     "texts": ("digits", ("project_name", "author_name", "author_email")),
     "names": ("digits", ("project_slug", "package_name")),
 }
@@ -63,8 +62,8 @@ VALUES = {
     "a path": "../../up/c:\\windows",
     "a separator": "a,b;c|d&e",
 }
-# All of them take half a minute; these two go into every file and into the graph.
-QUICK = ("description", "stages")
+# All of them take half a minute; these go into every file and into the graph.
+QUICK = ("stages",)
 NO_OVERRIDE = "-dac_override,-dac_read_search"
 
 
