@@ -14,6 +14,8 @@ TEMPLATE_FILES := cookiecutter.json $(wildcard *cookiecutter.project_slug*/pypro
 # DEST may hold spaces and signs that the shell would read: it reaches the recipes through the environment.
 export DEST
 unexport PYTHONDONTWRITEBYTECODE
+# Files of tests, whole and in the order that tests/conftest.py gives them, to as many workers as there are cores.
+AT_ONCE := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # A copy of uv that tools/environment.py may have fetched also serves the generated project.
 export PATH := $(CURDIR)/build/uv/bin:$(PATH)
 
@@ -33,15 +35,15 @@ demo: build/bake/.installed ## generate the default project, install it, run its
 	@$(MAKE) --no-print-directory -C "$$DEST/$(SLUG)" run
 
 test: environment ## run all tests
-	@$(BIN)/pytest --numprocesses auto --dist worksteal
+	@$(BIN)/pytest $(AT_ONCE)
 
 test-fast: environment ## run the tests that take seconds
-	@$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not slow'
+	@$(BIN)/pytest $(AT_ONCE) -m 'not slow'
 
 # In an environment of its own. Range and Python are the lowest; packages that those need in turn are the newest.
 test-lowest: build/requirements.txt ## run the tests that take seconds with the lowest version of each dependency
 	@UV_RESOLUTION=lowest-direct $(PYTHON) tools/environment.py build/lowest --group test --requirement build/requirements.txt
-	@build/lowest/bin/pytest --numprocesses auto --dist worksteal -m 'not slow' -W ignore::DeprecationWarning
+	@build/lowest/bin/pytest $(AT_ONCE) -m 'not slow' -W ignore::DeprecationWarning
 
 faults: environment ## kill kernels, workers, runs and services at 20 moments each, and list what came of it
 	@FAULT_MOMENTS=20 $(BIN)/pytest -s tests/runtime/test_kills.py tests/test_deploy.py -k "kill or survive"

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,20 @@ def _library_settings() -> dict[str, str]:
 
 
 _GIVEN = _library_settings()
+
+_QUICK, _SLOW = 0.002, 0.2  # minutes that a test is taken to last, where it doesn't say
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files first that take longest, so that no worker is at one when all others are over.
+
+    Workers are given whole files, since tests of a file share what was made for one of them.
+    """
+    minutes: dict[Path, float] = defaultdict(float)
+    for item in items:
+        slow = item.get_closest_marker("slow")
+        minutes[item.path] += _QUICK if slow is None else slow.kwargs.get("minutes", _SLOW)
+    items.sort(key=lambda item: -minutes[item.path])
 
 
 @pytest.fixture(autouse=True)
@@ -74,8 +89,9 @@ def _a_home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, folder in kept.items():
             patch.setenv(name, os.environ.get(name, str(folder)))
-        # Content decides what mypy takes from it, so fresh projects share what is the same in all.
-        patch.setenv("MYPY_CACHE_DIR", str(_of_all_workers(tmp_path_factory) / "mypy"))
+        # Content decides what mypy takes from it, so fresh projects share what is the same in all,
+        # and what `make lint` knows of it.
+        patch.setenv("MYPY_CACHE_DIR", str(TEMPLATE / ".mypy_cache"))
         patch.setenv("HOME", str(home))
         patch.setenv("USERPROFILE", str(home))
         patch.setenv("COOKIECUTTER_CONFIG", str(home / "no-such-file"))
@@ -271,7 +287,6 @@ def environment_in(project: Path, more: Mapping[str, str]) -> dict[str, str]:
         **os.environ,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(project),
-        "PYTHONDONTWRITEBYTECODE": "1",
         **more,
     }
 
@@ -280,6 +295,12 @@ def files_of(project: Path) -> set[str]:
     """All files of a project but those of git, as paths from its root."""
     paths = (path.relative_to(project) for path in project.rglob("*") if path.is_file())
     return {path.as_posix() for path in paths if path.parts[0] != ".git"}
+
+
+def published(project: Path, experiment: str) -> set[str]:
+    """The steps that have published in an experiment."""
+    found = (project / "artefacts" / experiment).rglob("manifest.json")
+    return {json.loads(path.read_text(encoding="utf-8"))["step"] for path in found}
 
 
 def links_lead_somewhere(root: Path) -> None:

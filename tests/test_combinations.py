@@ -160,7 +160,7 @@ def test_a_project_is_whole_and_speaks_of_nothing_that_was_not_chosen(answers, b
     run("ruff", "format", "--check", "--no-cache", "--quiet", cwd=project)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=1)
 def test_all_combinations_are_whole_and_speak_of_nothing_that_was_not_chosen(tmp_path, monkeypatch):
     template = copy_template(tmp_path / "template")
     inside = template / PROJECT_FOLDER.name

@@ -326,7 +326,7 @@ def settled(services: Services, launched: list[str]) -> bool:
     return False
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=4)
 def test_the_services_run_what_is_asked_for_and_survive_the_death_of_each(services):
     start_schedule = (
         str(BIN / "python"),

@@ -183,7 +183,7 @@ def shortened(project):
         (project / name).write_text(text.replace(old, new), encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=3)
 def test_the_commands_of_the_pages_work_as_they_stand(trained, installed, run, monkeypatch):
     project = installed(trained)
     shortened(project)

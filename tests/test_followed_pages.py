@@ -35,7 +35,7 @@ def follower(template):
     return follower
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2)
 def test_the_first_hour_leads_from_nothing_to_a_champion_and_a_site(follower, tmp_path):
     reader = follower(tmp_path / "a newcomer")
     reader.follow(DOCS / "first_hour.md")

@@ -66,7 +66,7 @@ def test_the_place_has_the_runtime_the_tests_and_all_else_of_the_repository(tmp_
 QUICK = ("cron", "graph", "selection", "triggers", "yaml_lines")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=1)
 def test_of_forty_mutants_of_a_few_modules_their_own_tests_notice_most(tmp_path):
     tests = [f"tests/contract/test_{module}.py" for module in (*QUICK, "fanout")]
     options = ("--modules", *QUICK, "--tests", *tests, "--sample", "40", "--least", "85")

@@ -209,7 +209,7 @@ def test_a_project_made_of_hostile_files_is_told_and_not_run(random, folder, aud
 # --- very many, as fast as they can be made -------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2)
 def test_a_hundred_thousand_hostile_notebooks_are_told_and_not_run(folder, audit, record_property):
     start = time.monotonic()
     notebook, script = folder / "b.ipynb", folder / "b.py"

@@ -159,6 +159,7 @@ def published(root):
     }
 
 
+@pytest.mark.slow(minutes=1)
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_a_worker_that_is_killed_in_a_step_costs_nothing_but_time(chain, cluster):
     root, expected = chain

@@ -299,7 +299,7 @@ def train(project: Path, n_train: int) -> None:
     dsml(project, "run", "--experiment", "small", *only, *rows)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2)
 def test_the_page_follows_every_promotion_without_a_restart_and_without_a_network(
     server, browser, record_property
 ):

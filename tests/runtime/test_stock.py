@@ -253,7 +253,7 @@ def executions(project: Path) -> list[tuple[StepSpec, str, dict[str, Any]]]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=1)
 def test_papermill_makes_of_the_digits_just_what_our_runner_makes(project: Path, ours: Sums):
     asked = executions(project)
     scratch = project / "artefacts" / ".scratch" / "small"
@@ -280,7 +280,7 @@ def test_papermill_makes_of_the_digits_just_what_our_runner_makes(project: Path,
     assert found == ours
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2)
 def test_dagstermill_makes_of_the_digits_just_what_our_runner_makes(project: Path, ours: Sums):
     asked = executions(project)
     (project / "stock_jobs.py").write_text(JOBS, encoding="utf-8")
