@@ -11,7 +11,7 @@ import tomllib
 
 import pytest
 import yaml
-from conftest import BIN, TEMPLATE, targets
+from conftest import BIN, TEMPLATE, published, targets
 
 BASH = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -25,7 +25,7 @@ def test_the_order_of_imports_does_not_depend_on_the_name_of_the_package(package
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", ["dashboard", "empty", "untracked"])
+@pytest.mark.parametrize("example", ["dashboard", "untracked"])
 def test_a_fresh_project_passes_the_strict_type_checker(example, request, copy_of, run):
     run("mypy", cwd=copy_of(request.getfixturevalue(example)))
 
@@ -240,35 +240,12 @@ def test_the_ui_listens_on_this_machine_only(digits, installed, run):
     )
 
 
+# The same in the digits, and their tests, are what the jobs of test_ci.py run.
 @pytest.mark.slow
-@pytest.mark.parametrize("example", ["digits", "empty"])
-def test_make_lint_and_check_pass_in_a_path_with_a_space(example, request, installed, run):
-    project = installed(request.getfixturevalue(example))
+def test_make_lint_and_check_pass_in_a_path_with_a_space(empty, installed, run):
+    project = installed(empty)
     run("make", "lint", cwd=project)
     run("make", "check", cwd=project)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("example", "experiment"), [("digits", "small"), ("empty", "baseline")])
-def test_make_run_finishes_the_pipeline_in_a_path_with_a_space(
-    example, experiment, request, installed, run
-):
-    project = installed(request.getfixturevalue(example))
-    run("make", "run", f"experiment={experiment}", cwd=project)
-    published = {
-        json.loads(path.read_text(encoding="utf-8"))["step"]
-        for path in (project / "artefacts" / experiment).rglob("manifest.json")
-    }
-    notebooks = {f"{path.parent.name}.{path.stem}" for path in project.glob("stages/*/*.ipynb")}
-    other_pipelines = {"predict.batch", "release.gate", "release.model_card"}
-    assert published == notebooks - other_pipelines
-    assert run("git", "status", "--porcelain", cwd=project).stdout == ""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("example", ["digits", "empty"])
-def test_a_fresh_project_passes_its_own_tests(example, request, installed, run):
-    run("make", "test", cwd=installed(request.getfixturevalue(example)))
 
 
 # --- READMEs --------------------------------------------------------------------------------------
@@ -324,10 +301,14 @@ def test_every_way_to_run_that_the_readme_of_a_project_shows_works(empty, instal
     project = installed(empty)
     ways = [with_make for with_make, _ in commands_of(project) if with_make.startswith("run")]
     assert len(ways) == 8
+    assert ways[0] == "run"
+    notebooks = {f"{path.parent.name}.{path.stem}" for path in project.glob("stages/*/*.ipynb")}
     for way in ways:
         if "from=" in way:
             fail_once(project, run)
         run("sh", "-ec", f"make {way}", cwd=project)
+        assert published(project, "baseline") == notebooks
+    assert run("git", "status", "--porcelain", cwd=project).stdout == ""
 
 
 def fail_once(project, run):

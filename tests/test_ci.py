@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import BIN, run_command
+from conftest import BIN, published, run_command
+from test_digits_pipelines import TRAINING
 
 EXPRESSION = re.compile(r"\$\{\{ *(.*?) *\}\}")
 URL = "https://ci.example.org"
@@ -168,10 +169,12 @@ def test_github_checks_a_fresh_project_and_finds_nothing(github):
     assert {"make lint", "make check format=github", "make test"} <= {*github.commands}
 
 
-@pytest.mark.slow
-def test_github_runs_the_pipeline_compares_it_with_main_and_publishes_the_site(github):
+@pytest.mark.slow(minutes=1)
+def test_github_runs_the_pipeline_compares_it_with_main_and_publishes_the_site(github, run):
     page, failed, _ = github.job("pipeline")
     assert failed == []
+    assert published(github.project, "small") == TRAINING
+    assert run("git", "status", "--porcelain", cwd=github.project).stdout == ""
     assert page.startswith("## training on small: passed\n")
     assert f"[Notebooks, logs, artefacts]({URL}/run)" in page
     assert "```mermaid\nflowchart LR" in page
