@@ -386,7 +386,7 @@ def test_the_services_run_what_is_asked_for_and_survive_the_death_of_each(servic
 
 
 def launched_again(services: Services) -> str:
-    """Launch a run; each connection that the web server had to PostgreSQL fails once after a kill."""
+    """Launch a run; of PostgreSQL that was killed each connection of the web server fails once."""
 
     def launched() -> str:
         with contextlib.suppress(urllib.error.HTTPError):
