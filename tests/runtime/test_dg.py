@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -236,9 +237,10 @@ quiet = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 
 
 @pytest.fixture
-def host(monkeypatch):
-    """A folder for components, as Dagster's own tests of components have it."""
+def host(monkeypatch, tmp_path_factory):
+    """A folder for components, as Dagster has it in its own tests; none is beside it."""
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("host")))
     with create_defs_folder_sandbox() as sandbox:
         yield sandbox
 
