@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -15,6 +16,7 @@ from conftest import BIN, free_port, run_command
 from distributed import LocalCluster
 
 from dsml.orchestrate.remote.ray import ALONE
+from dsml.orchestrate.remote.worker import Host
 
 from .projects import (
     Step,
@@ -42,12 +44,13 @@ lost = Path("lost.json")
 if not lost.exists():
     step, host, worker, *above = psutil.Process().parents()
     cluster = next(each for each in above if "python" in each.name())
-    listening = [
-        c.laddr.ip
-        for each in [cluster, *cluster.children(recursive=True)]
-        for c in each.net_connections("tcp")
-        if c.status == "LISTEN"
-    ]
+    listening = []
+    for each in [cluster, *cluster.children(recursive=True)]:
+        try:
+            found = each.net_connections("tcp")
+        except psutil.NoSuchProcess:
+            continue
+        listening += [c.laddr.ip for c in found if c.status == "LISTEN"]
     known = {"kernel": os.getpid(), "worker": worker.cmdline()[:5], "listening": listening}
     lost.write_text(json.dumps(known))
     os.kill(worker.pid, signal.SIGKILL)
@@ -164,7 +167,7 @@ def published(root):
 def test_a_worker_that_is_killed_in_a_step_costs_nothing_but_time(chain, cluster):
     root, expected = chain
     lost = root / "stages" / "a" / "lost.json"
-    lost.unlink()
+    lost.unlink(missing_ok=True)
     document = run(root, cluster, "--workers", "2")
     known = json.loads(lost.read_text())
     assert cluster in " ".join(known["worker"])
@@ -236,3 +239,25 @@ def test_a_run_that_is_cancelled_ends_its_steps_and_keeps_what_they_had(
     assert "before" in notebook.read_text()
     (trace,) = root.glob("artefacts/.runs/*/trace.json")
     assert "cancelled" in trace.read_text()
+
+
+def test_a_step_that_is_stopped_is_seen_to_its_end_however_often_the_worker_is_interrupted(
+    monkeypatch,
+):
+    answers = iter([KeyboardInterrupt, False, KeyboardInterrupt, False, True])
+
+    def is_over(*_):
+        answer = next(answers)
+        if answer is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return answer
+
+    said = []
+    monkeypatch.setattr(Host, "_is_over", is_over)
+    monkeypatch.setattr(Host, "_say", lambda _, line: said.append(line))
+    host = object.__new__(Host)
+    host._told, host._under_way = threading.Condition(), {}
+    with pytest.raises(KeyboardInterrupt):
+        host.run("folder", lambda: False)
+    assert next(answers, "none is left") == "none is left"
+    assert said == ["folder", "", ""]

@@ -70,13 +70,22 @@ class Host:
                 if is_stopped():
                     self.stop()
         except BaseException:
-            self.stop()
-            while not self._is_over(folder):
-                pass
+            self._see_it_end(folder)
             raise
         with self._told:
             self._used = time.monotonic()
             return self._under_way.pop(folder)
+
+    def _see_it_end(self, folder: str) -> None:
+        """Stop a step, and wait until it has kept what it has."""
+        while True:
+            try:
+                self.stop()
+                while not self._is_over(folder):
+                    pass
+            except KeyboardInterrupt:  # Ray interrupts every two seconds, until the task is over
+                continue
+            return
 
     def stop(self) -> None:
         """Have the steps that are under way end."""
