@@ -56,14 +56,19 @@ def temporary():
         yield Path(folder)
 
 
-def logged(root):
-    """What is in the logs of the steps of the last run, while it is running."""
+def lines(root):
+    """What is in the logs of the steps of the last run, while it is running: when, and what."""
     run = last_run(root)
     if run is None:
-        return ""
+        return []
     with instance_of(root) as instance:
         entries = instance.all_logs(run.run_id)
-    return "\n".join(entry.user_message for entry in entries if entry.dagster_event is None)
+    return [(e.timestamp, e.user_message) for e in entries if e.dagster_event is None]
+
+
+def logged(root):
+    """The same as a text."""
+    return "\n".join(text for _, text in lines(root))
 
 
 # --- streaming ------------------------------------------------------------------------------------
@@ -84,9 +89,11 @@ def test_a_line_is_in_the_log_of_the_step_within_a_second_while_its_cell_is_runn
     write_project(root, {"a.talk": Step(TALK)})
     run = command(root, "run", TMPDIR=str(temporary))
     for word in ("printed", "logged"):
-        found = wait_until(lambda word=word: re.search(rf"{word} at ([\d.]+)", logged(root)))
-        delay = time.time() - float(found[1])
+        wait_until(lambda word=word: f"{word} at" in logged(root))
         assert "the cell is over" not in logged(root)
+        # when it came is told by the log itself: to read it takes a while, too
+        ((came, text),) = [line for line in lines(root) if f"{word} at" in line[1]]
+        delay = came - float(re.search(r" at ([\d.]+)", text)[1])
         record_property(f"a {word} line is in the log after", f"{delay:.2f} s")
         assert delay < 1
     out, err = run.communicate(timeout=60)
