@@ -222,9 +222,9 @@ def test_a_run_that_is_cancelled_ends_its_steps_and_keeps_what_they_had(
     process = start(root, "run", "--executor", name, "--json", **variable)
     try:
         wait_until(lambda: begun.exists() or process.poll() is not None, 240)
-    except AssertionError:
+    except AssertionError as error:
         kill_group(process)
-        raise
+        raise AssertionError(f"{error}\n{process.communicate()}\n{logged(root)}") from error
     assert begun.exists(), process.communicate()
     kernel = int(begun.read_text())
     began = time.monotonic()
