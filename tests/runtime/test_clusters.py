@@ -87,10 +87,14 @@ def scheduler():
 
 
 @pytest.fixture
-def ray_address():
+def ray_address(tmp_path_factory):
     """The address of a cluster of Ray that is there already, and asks for a token."""
     port = free_port()
-    command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={port}"]
+    # the workers of `ray start` never come where the path of the environment has a space
+    environment = tmp_path_factory.mktemp("ray") / "environment"
+    environment.symlink_to(BIN.parent, target_is_directory=True)
+    command = [environment / "bin" / "python", "-m", "ray.scripts.scripts", "start", "--head"]
+    command += ["--block", "--num-cpus=2", f"--port={port}"]
     command += ["--node-ip-address=127.0.0.1", "--include-dashboard=false"]
     settings = {**os.environ, **ALONE, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
     process = subprocess.Popen(
