@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_TRIES = 20  # to make a folder that others are removing
+_TRIES = 200  # to make a folder that others are removing
 
 
 @dataclass(frozen=True)
