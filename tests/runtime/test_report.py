@@ -137,6 +137,24 @@ def test_a_record_that_names_a_file_elsewhere_gets_nothing_from_there(new_local,
     assert dead_links(site) == []
 
 
+@pytest.mark.parametrize("file", ["../" * 6 + "secret.png", "inner/secret.png"])
+def test_a_manifest_that_names_a_logged_file_elsewhere_gets_nothing_from_there(
+    new_local, site, file
+):
+    store = new_local()
+    run = Runs(store).add(1, {"a.b": Done(logged={"good.png": PNG})})
+    where = store.path(address("a.b", run), "manifest.json")
+    document = json.loads(where.read_text())
+    where.write_text(json.dumps(document | {"files": {**document["files"], "bad": file}}))
+    named = store.attempt_path(address("a.b", run), 1, "logged") / file
+    named.parent.mkdir(exist_ok=True)
+    named.write_bytes(PNG)
+    written(store, site)
+    shown = page(site, "runs", run, "index.html")
+    assert [image["src"] for image in shown.all("img")] == ["a.b/logged/good.png"]
+    assert dead_links(site) == []
+
+
 def test_of_many_instances_the_page_of_the_run_has_the_first(new_local, site):
     steps = {f"a.b[{key}]": Done(metrics={"loss": 1.0}, kept={}) for key in range(60)}
     run = Runs(new_local()).add(1, steps, planned={"a.b": []})

@@ -116,13 +116,10 @@ def _read(store: Store, path: UPath, of_run: str) -> Tried:
     manifest = store.manifest(known.address) if outcome in (PASSED, CACHED) else None
     folder = _Evidence(store, known)
     if manifest is not None:
-        logged = Logged(manifest.metrics, manifest.logged, manifest.files, manifest.models)
+        logged = _logged(manifest.metrics, manifest.logged, manifest.files, manifest.models)
     else:
         found = Reported.of(entries(folder.file(f"{LOGGED_FOLDER}/{RECORD_FILE}")))
-        # the record is the kernel's, and what stands in a storage may have been changed by anybody
-        files = {name: file for name, file in found.files.items() if not leads_away(file)}
-        models = {n: model for n, model in found.models.items() if not leads_away(model.folder)}
-        logged = Logged(found.metrics, found.params, files, models)
+        logged = _logged(found.metrics, found.params, found.files, found.models)
     return Tried(
         attempt=known,
         outcome=outcome,
@@ -131,6 +128,21 @@ def _read(store: Store, path: UPath, of_run: str) -> Tried:
         logged=logged,
         spans=tuple(_spans(folder.file(SPANS_FILE))),
     )
+
+
+def _logged(
+    metrics: Mapping[str, float | str],
+    params: Mapping[str, Json],
+    files: Mapping[str, str],
+    models: Mapping[str, LoggedModel],
+) -> Logged:
+    """What was logged, without files and models that lie elsewhere.
+
+    The record is the kernel's, and what stands in a storage may have been changed by anybody.
+    """
+    inside = {name: file for name, file in files.items() if not leads_away(file)}
+    kept = {name: model for name, model in models.items() if not leads_away(model.folder)}
+    return Logged(metrics, params, inside, kept)
 
 
 class _Evidence:

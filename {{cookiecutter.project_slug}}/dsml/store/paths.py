@@ -46,6 +46,11 @@ def leads_away(path: str) -> bool:
     return any(_LEADS_AWAY.search(name) for name in path.split("/"))
 
 
+def is_name(name: str) -> bool:
+    """Whether it names one file or folder, and is no path, which might lead anywhere."""
+    return bool(name) and not _LEADS_AWAY.search(name)
+
+
 def check_names(*names: str | None) -> None:
     """Look whether each is the name of one file or folder, or empty.
 
@@ -55,7 +60,7 @@ def check_names(*names: str | None) -> None:
         ProjectError: one of them leads out of its folder.
     """
     for name in names:
-        if name and _LEADS_AWAY.search(name):
+        if name and not is_name(name):
             what = f"{name!r} leads out of its folder, so it is neither read nor written"
             fix = "find out who has changed what lies in the storage, and restore it"
             raise ProjectError([Problem(Where("storage"), what, fix, "leads-away")])

@@ -28,6 +28,7 @@ from dsml.step.task import LOGGED_FOLDER
 from dsml.store import Manifest, Output, StepRun, Store
 from dsml.store.manifest import LOG_FILE, NOTEBOOK_FILE, REPORT_FILE, Json
 from dsml.store.manifest import Value as Parameter
+from dsml.store.paths import is_name
 from dsml.store.remote import read_if_there
 
 _LOG_LARGEST = 2_000_000  # bytes at the end of a log that become part of the site
@@ -138,6 +139,8 @@ class Reader:
 
     def _logged(self, label: str, tried: Tried) -> Iterator[File]:
         for name, file in tried.logged.files.items() if tried.is_kept else ():
+            if not is_name(file):  # the record is the notebook's: it may say anything
+                continue
             inside = f"{LOGGED_FOLDER}/{file}"
             with local_copy(self._file(tried, inside)) as local:
                 if local is None:
