@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,19 @@ from dsml.contract.source import parse
 
 Finding = tuple[str, str]  # what is wrong, and how to mend it
 
-ANY = "*"  # among the names that a module defines: it may define others too
+_ANY = "*"  # among the names that a module binds: it may bind others too
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The names that a module of the project binds at its top, and what binds each."""
+
+    path: str
+    nodes: Mapping[str, ast.AST]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.nodes or _ANY in self.nodes
 
 
 @dataclass(frozen=True)
@@ -36,32 +47,30 @@ def definition(root: Path, function: str) -> Definition | Finding | None:
     top = root / module.partition(".")[0]
     if not (top.is_dir() or top.with_suffix(".py").is_file()):
         return None
-    file = module_file(root, module)
-    if file is None:
+    bound = bound_in(root, module)
+    if bound is None:
         wanted = f"{module.replace('.', '/')}.py"
         return f"there is no module '{module}'", f"write the function {name} in {wanted}"
-    defined = definitions(root, file)
-    if isinstance(defined, tuple):
-        return defined
-    shown = file.relative_to(root).as_posix()
-    if name not in defined and ANY not in defined:
-        return f"{shown} defines no '{name}'", suggest(name, defined)
-    return Definition(defined.get(name), shown)
+    if isinstance(bound, tuple):
+        return bound
+    if name not in bound:
+        return f"{bound.path} defines no '{name}'", suggest(name, bound.nodes)
+    return Definition(bound.nodes.get(name), bound.path)
 
 
-def module_file(root: Path, module: str) -> Path | None:
-    """The file of a module of the project, by its dotted name."""
+def bound_in(root: Path, module: str) -> Bound | Finding | None:
+    """The names that a module binds, or why it can't be read; None: the project has none such."""
     path = root.joinpath(*module.split("."))
     files = (path.with_name(f"{path.name}.py"), path / "__init__.py")
-    return next((file for file in files if file.is_file()), None)
-
-
-def definitions(root: Path, file: Path) -> dict[str, ast.AST] | Finding:
-    """The names that a module binds at its top, and what each is; or why it can't be read."""
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        return None
+    shown = file.relative_to(root).as_posix()
     try:
-        return dict(_bound(parse(file.read_text(encoding="utf-8-sig"), magics=False)))
+        tree = parse(file.read_text(encoding="utf-8-sig"), magics=False)
+        return Bound(shown, dict(_bound(tree)))
     except (OSError, SyntaxError, UnicodeDecodeError) as error:
-        return f"{file.relative_to(root).as_posix()} cannot be read: {error}", "mend the file"
+        return f"{shown} cannot be read: {error}", "mend the file"
 
 
 def _bound(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
@@ -69,7 +78,7 @@ def _bound(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     for block in _BLOCKS:
         for node in getattr(tree, block, []):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                yield (ANY if node.name == "__getattr__" else node.name), node
+                yield (_ANY if node.name == "__getattr__" else node.name), node
             elif isinstance(node, ast.Import | ast.ImportFrom):
                 yield from ((alias.asname or alias.name, node) for alias in node.names)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from dsml.contract.definitions import ANY, Finding, definitions, module_file
+from dsml.contract.definitions import Finding, bound_in
 from dsml.contract.problem import Problem, suggest
 from dsml.contract.spec import StepSpec
 
@@ -20,17 +20,16 @@ def schema_problems(root: Path, step: StepSpec) -> Iterator[Problem]:
 
 def _finding(root: Path, schema: str) -> Finding | None:
     module, _, name = schema.partition(":")
-    file = module_file(root, module)
-    if file is None:
+    bound = bound_in(root, module)
+    if bound is None:
         path = f"{module.replace('.', '/')}.py"
         return f"the project has no module '{module}'", f"write {path}, or correct the name"
-    defined = definitions(root, file)
-    if isinstance(defined, tuple):
-        return defined
-    if name in defined or ANY in defined:
+    if isinstance(bound, tuple):
+        return bound
+    if name in bound:
         return None
-    public = {known for known in defined if not known.startswith("_")}
+    public = {known for known in bound.nodes if not known.startswith("_")}
     fix = suggest(
         name, public, "" if public else f"assign it there: {name} = pa.DataFrameSchema(...)"
     )
-    return f"{file.relative_to(root).as_posix()} assigns no '{name}'", fix
+    return f"{bound.path} assigns no '{name}'", fix

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from dsml.contract.catalog import CATALOG_FILE, Pipeline
 from dsml.contract.fanout import lists_of
 from dsml.contract.figures import age, short_id
-from dsml.contract.names import STAGES_FOLDER
+from dsml.contract.names import STAGES_FOLDER, step_of
 from dsml.contract.partitions import Partitions
 from dsml.contract.problem import Problem, ProjectError, Where, errors, suggest_run
 from dsml.contract.project import Project, read_project
@@ -83,7 +83,7 @@ class _Resolver:
 
     def __call__(self, source: str) -> Input | None:
         """The artefact that a catalog path means."""
-        theirs = self.partitions.get(_step(source))
+        theirs = self.partitions.get(step_of(source))
         if theirs is None:
             return self.store.resolve(source, replace(self.address, partition=None), self.lineage)
         if self.address.partition is None:
@@ -110,7 +110,7 @@ def _not_published(
     project: Project, spec: StepSpec, missing: list[_Missing], address: StepRun
 ) -> list[Problem]:
     """What makes the missing inputs; or why nothing can."""
-    upstream = sorted({_step(source) for _, _, source in missing})
+    upstream = sorted({step_of(source) for _, _, source in missing})
     stems = {f"{STAGES_FOLDER}/{name.replace('.', '/')}" for name in (spec.name, *upstream)}
     found = errors(project.problems)
     mistakes = [p for p in found if str(PurePosixPath(p.where.path).with_suffix("")) in stems]
@@ -168,7 +168,7 @@ def find_run(store: Store, spec: StepSpec, name: str, experiment: str | None) ->
     Raises:
         ProjectError: there is no such run, or there are several.
     """
-    steps = {spec.name, *map(_step, spec.ins.values())}
+    steps = {spec.name, *map(step_of, spec.ins.values())}
     found = _runs(store, steps, experiment, name) if _RUN_ID.fullmatch(name) else {}
     if name in found or len(found) == 1:
         return found.get(name) or next(iter(found.values()))
@@ -272,10 +272,6 @@ def _changed(
         told = f"ins.{name}: '{found.path}' of run {short_id(found.run_id)} {what}"
         fix = "restore the file, or take a newer run: dsml runs lists them"
         yield Problem(spec.where("ins", name), told, fix, "changed-input")
-
-
-def _step(source: str) -> str:
-    return source.rpartition(".")[0]
 
 
 def parts_of(found: Input) -> Iterable[Input]:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from upath import UPath
 
+from dsml.contract.names import step_of
 from dsml.store.paths import StepRun, check_names
 from dsml.store.remote import read_if_there
 
@@ -95,8 +96,7 @@ class Input:
 
     def origin(self, experiment: str) -> StepRun:
         """What has published it, in the experiment of whoever reads it."""
-        step = self.path.rpartition(".")[0]
-        return StepRun(step, experiment, self.run_id, self.partition, self.instance)
+        return StepRun(step_of(self.path), experiment, self.run_id, self.partition, self.instance)
 
     @classmethod
     def of_parts(cls, path: str, run_id: str, parts: Mapping[str, Input]) -> Input:
