@@ -19,11 +19,11 @@ SCALE = TEMPLATE / "docs" / "scale.md"
 def write_results() -> None:
     """Put each result in `build/bench/` where it is shown; those of other benchmarks stay."""
     found = json.loads((report.FOLDER / report.RESULTS).read_bytes())
+    about = report.described(found["machine"])
     for entry in found["results"]:
         result = report.result_of(entry)
         scale = result.name in USES
         told = report.table(result) if scale else f"#{report.markdown(result)}"
-        about = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
         when = f"Measured on {entry['measured'][:10]}; {about}."
         put(result.name, f"{told}\n\n{when}", SCALE if scale else README)
 

@@ -14,25 +14,6 @@ from typing import Any
 
 FOLDER = Path("build", "bench")
 RESULTS = "results.json"
-# In which benchmarks are run, and their results are shown.
-ORDER = (
-    "chain",
-    "parallel",
-    "workers",
-    "map",
-    "load",
-    "check",
-    "idle",
-    "tracking",
-    "generate",
-    "memory",
-    "save",
-    "publish",
-    "ui",
-    "history",
-    "steps",
-    "instances",
-)
 
 
 @dataclass(frozen=True)
@@ -146,8 +127,12 @@ def _read(about: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def page(about: Mapping[str, Any], results: Sequence[Result]) -> str:
     """All results below a line on the machine."""
-    described = ", ".join(f"{key} {value}" for key, value in about.items())
-    return "\n\n".join(["# Benchmarks", described, *(markdown(result) for result in results)])
+    return "\n\n".join(["# Benchmarks", described(about), *map(markdown, results)])
+
+
+def described(about: Mapping[str, Any]) -> str:
+    """A machine on a line."""
+    return ", ".join(f"{key} {value}" for key, value in about.items())
 
 
 def result_of(entry: Mapping[str, Any]) -> Result:
