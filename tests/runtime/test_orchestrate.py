@@ -17,6 +17,8 @@ from dagster import (
 from dsml.contract.problem import ProjectError
 from dsml.contract.project import load_project
 from dsml.orchestrate.definitions import load_definitions
+from dsml.orchestrate.preview import output_metadata
+from dsml.store.manifest import Output
 
 from .conftest import execute
 from .projects import Step, manifests_of, write_project
@@ -286,6 +288,26 @@ def test_a_table_is_previewed_by_its_first_rows(shown, name):
     assert [column.name for column in preview.schema.columns] == ["n", "s"]
     assert len(preview.records) == 10
     assert str(preview.records[9].data["n"]) == "9"
+
+
+@pytest.mark.parametrize(
+    ("text", "headings", "rows"),
+    [
+        ("n,s\n1\n2,b,more\n", ["n", "s", "column 3"], [[1, None, None], [2, "b", "more"]]),
+        ("n,s\n1,2,3\n4,5\n", ["n", "s", "column 3"], [[1, 2, 3], [4, 5, None]]),
+        ("n,s\n", ["n", "s"], []),
+        ("", [], []),
+        ("n,n\n1,2\n", ["n"], [[2]]),
+    ],
+)
+def test_a_ragged_table_is_previewed_with_all_its_cells(tmp_path, text, headings, rows):
+    file = tmp_path / "table.csv"
+    file.write_text(text, encoding="utf-8")
+    output = Output(file.name, len(text), "0" * 64)
+    preview = output_metadata(output, file, str(file))["preview"]
+    assert [column.name for column in preview.schema.columns] == headings
+    as_text = [[None if cell is None else str(cell) for cell in row] for row in rows]
+    assert [list(record.data.values()) for record in preview.records] == as_text
 
 
 def test_a_parquet_table_tells_how_many_rows_it_has(shown):

@@ -62,26 +62,31 @@ def _picture(file: Path) -> Metadata:
 
 
 def _csv(file: Path) -> Metadata:
-    with file.open(encoding="utf-8", newline="") as stream:
-        rows = list(itertools.islice(csv.DictReader(stream), _ROWS))
-    return {"preview": _table([dict(row) for row in rows])}
+    with file.open(encoding="utf-8", errors="replace", newline="") as stream:
+        lines = list(itertools.islice(csv.reader(stream), _ROWS + 1))
+    headings, *rows = lines or [[]]
+    widest = max(len(headings), *map(len, rows)) if rows else len(headings)
+    names = headings + [f"column {number}" for number in range(len(headings) + 1, widest + 1)]
+    return {"preview": _table(names, [dict(zip(names, row, strict=False)) for row in rows])}
 
 
 def _parquet(file: Path) -> Metadata:
     from pyarrow import parquet
 
     with parquet.ParquetFile(file) as content:
+        names = content.schema_arrow.names
         batch = next(content.iter_batches(batch_size=_ROWS), None)
         rows = [] if batch is None else batch.to_pylist()
         count = content.metadata.num_rows
     metadata: Metadata = {"dagster/row_count": MetadataValue.int(count)}
-    return metadata | {"preview": _table(rows)}
+    return metadata | {"preview": _table(names, rows)}
 
 
-def _table(rows: list[dict[str, Any]]) -> MetadataValue[Any]:
-    names = list(rows[0])[:_COLUMNS] if rows else []
-    records = [TableRecord({str(name): _cell(row[name]) for name in names}) for row in rows]
-    return MetadataValue.table(records, TableSchema([TableColumn(str(name)) for name in names]))
+def _table(names: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> MetadataValue[Any]:
+    """The first columns of a table; rows may lack cells, names that stand twice count once."""
+    shown = list(dict.fromkeys(names))[:_COLUMNS]
+    records = [TableRecord({name: _cell(row.get(name)) for name in shown}) for row in rows]
+    return MetadataValue.table(records, TableSchema([TableColumn(name) for name in shown]))
 
 
 def _cell(value: object) -> str | int | float | bool | None:
