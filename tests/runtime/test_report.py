@@ -549,7 +549,7 @@ def test_the_command_says_what_it_has_written_and_where(root):
     ran = execute(write_project(root, {"a.b": Step()}))
     done = run_command(sys.executable, "-m", "dsml", "report", cwd=root)
     assert done.stdout.splitlines() == [
-        "1 runs written, 0 as before, 0 removed",
+        "1 run written, 0 as before, 0 removed",
         str(Path("site", "index.html")),
     ]
     assert (root / "site" / "runs" / ran.run_id / "index.html").is_file()

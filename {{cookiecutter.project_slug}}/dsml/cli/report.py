@@ -8,6 +8,7 @@ import click
 
 from dsml.cli import cli, project_root
 from dsml.contract.catalog import read_catalog
+from dsml.contract.figures import counted
 from dsml.contract.problem import Problem, ProjectError, Where
 
 
@@ -42,7 +43,9 @@ def report(*, out: Path, everything: bool, is_opened: bool) -> None:
         fix = "make room, or name another folder with --out"
         what = f"the site cannot be written: {error.strerror or error}"
         raise ProjectError([Problem(Where("--out"), what, fix, "not-written")]) from None
-    click.echo(f"{built.written} runs written, {built.kept} as before, {built.removed} removed")
+    click.echo(
+        f"{counted(built.written, 'run')} written, {built.kept} as before, {built.removed} removed"
+    )
     click.echo(str(out / INDEX))
     if is_opened:
         click.launch((out / INDEX).resolve().as_uri())

@@ -204,18 +204,21 @@ def _layers(
 
 
 def _check(step: StepSpec, types: Mapping[str, ParameterType], values: Mapping[str, Json]) -> None:
-    problems = refused(step.where(), types, values)
+    problems = refused(step.where(), step, types, values)
     if problems:
         raise ProjectError(problems)
 
 
 def refused(
-    where: Where, types: Mapping[str, ParameterType], values: Mapping[str, Json], step: str = ""
+    where: Where,
+    step: StepSpec,
+    types: Mapping[str, ParameterType],
+    values: Mapping[str, Json],
+    prefix: str = "",
 ) -> list[Problem]:
-    """What is wrong with the values of parameters; ``step`` is named with them."""
-    prefix = f"{step}." if step else ""
+    """What is wrong with values of parameters; ``prefix`` is written before their names."""
     return [
         Problem(where, f"{prefix}{name}: {found[0]}", found[1], found[2])
         for name, value in values.items()
-        if (found := value_problem(types, name, value))
+        if (found := value_problem(types, name, value, step.no_parameters))
     ]

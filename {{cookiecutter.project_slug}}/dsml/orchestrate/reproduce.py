@@ -52,8 +52,8 @@ def request_of(project: Project, run: RunSummary, recorded: Sequence[Manifest]) 
             name = manifest.step
             values[name] = {n: found.value for n, found in manifest.parameters.items()}
             if name in project.registered:  # else it is told below that it is gone
-                settings = project.registered[name].settings
-                problems += refused(COMMAND, settings, values[name], name)
+                step = project.registered[name]
+                problems += refused(COMMAND, step, step.settings, values[name], f"{name}.")
     request = RunRequest(
         _pipeline(project, run.pipeline, values),
         run.experiment,
