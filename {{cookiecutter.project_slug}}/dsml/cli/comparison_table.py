@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dsml.contract.figures import shortened
 from dsml.evidence.comparison_view import Cell, Grid
 
 _LONGEST = 40  # characters of a value; the page and the JSON have it whole
@@ -48,7 +49,7 @@ def _by_value(grid: Grid) -> list[list[Text]]:
 
 
 def _text(cell: Cell) -> Text:
-    text = cell.text if len(cell.text) <= _LONGEST else f"{cell.text[: _LONGEST - 1]}…"
+    text = shortened(cell.text, _LONGEST)
     return Text(f"{text} *".lstrip(), "yellow") if cell.is_marked else Text(text)
 
 

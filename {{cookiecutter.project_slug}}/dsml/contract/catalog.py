@@ -25,7 +25,7 @@ from dsml.contract.models import Model, read_model
 from dsml.contract.names import is_identifier, to_identifier
 from dsml.contract.partitions import Partitions
 from dsml.contract.policies import Defaults, read_defaults
-from dsml.contract.problem import Problem, ProjectError, Severity, Where, suggest
+from dsml.contract.problem import Problem, ProjectError, Severity, Where, errors, suggest
 from dsml.contract.read_partitions import PARTITIONS_SCHEMA, read_partitions
 from dsml.contract.spec import report_to
 from dsml.contract.triggers import Schedule, Sensor, read_schedule, read_sensor
@@ -181,6 +181,19 @@ def read_catalog(root: Path, problems: list[Problem]) -> Catalog:
         ProjectError: the file is missing or cannot be read as YAML at all.
     """
     return catalog_of(_load(root / CATALOG_FILE), problems)
+
+
+def sound_catalog(root: Path) -> Catalog:
+    """Read ``catalog.yml`` for what must not be done by a catalog that is only half understood.
+
+    Raises:
+        ProjectError: there is an error in it.
+    """
+    problems: list[Problem] = []
+    catalog = read_catalog(root, problems)
+    if errors(problems):
+        raise ProjectError(errors(problems))
+    return catalog
 
 
 def catalog_of(document: YamlDocument, problems: list[Problem]) -> Catalog:

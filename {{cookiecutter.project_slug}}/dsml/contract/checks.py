@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dsml.contract.declared import Record
+from dsml.contract.figures import shortened
 from dsml.contract.literals import Json, is_json
 from dsml.contract.problem import suggest
 from dsml.contract.types import ParameterType
@@ -64,7 +65,9 @@ class Values:
             "unique": "unique" if self.unique else "",
             "min": "" if self.min is None else f"min {self.min}",
             "max": "" if self.max is None else f"max {self.max}",
-            "in": f"in {{{_shortened(', '.join(map(str, self.among)))}}}" if self.among else "",
+            "in": f"in {{{shortened(', '.join(map(str, self.among)), _LISTED)}}}"
+            if self.among
+            else "",
             "matches": f"matches {self.matches}" if self.matches else "",
         }
         return {name: text for name, text in texts.items() if text}
@@ -334,7 +337,3 @@ def _read_schema(record: Record) -> str:
     fix = 'write "module:name", such as "my_package.schemas:Table"'
     record.report(("schema",), f"'{schema}' names no schema", fix, "no-schema")
     return ""
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LISTED else text[: _LISTED - 1] + "…"

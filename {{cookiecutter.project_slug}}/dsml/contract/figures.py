@@ -36,6 +36,11 @@ def age(moment: str, now: datetime | None = None) -> str:
     return f"{seconds} s ago" if seconds > 0 else "just now"
 
 
+def shortened(text: str, longest: int) -> str:
+    """A text of at most ``longest`` characters; it ends with "…" where something is left out."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def short_id(run_id: str) -> str:
     """The first part of a run's id, which is enough to name the run."""
     return run_id[:SHORT_ID]

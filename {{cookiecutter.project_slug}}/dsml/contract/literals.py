@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
 from dsml.contract.declared import Keys, line_in
-from dsml.contract.source import assigned, comments_of, parse
+from dsml.contract.figures import shortened
+from dsml.contract.source import assigned, comments_of, read_python
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
+_LONGEST = 60  # characters of code in a message
 _DEEPEST = 50  # levels of lists in lists: a value that goes deeper holds itself
 
 
@@ -166,9 +168,8 @@ def _dict_key(key: ast.expr | None, value: ast.expr, keys: Keys, above: Collecti
     return key.value
 
 
-def _shown(node: ast.AST, limit: int = 60) -> str:
-    text = ast.unparse(node)
-    return f"`{text[:limit]}…`" if len(text) > limit else f"`{text}`"
+def _shown(node: ast.AST) -> str:
+    return f"`{shortened(ast.unparse(node), _LONGEST)}`"
 
 
 def assignments(source: str, apart: Collection[str] = ()) -> Iterator[Assignment | NotLiteral]:
@@ -180,8 +181,8 @@ def assignments(source: str, apart: Collection[str] = ()) -> Iterator[Assignment
     Raises:
         SyntaxError: the source is no Python.
     """
-    tree = parse(source)
-    comments = comments_of(source)
+    tree, python = read_python(source)
+    comments = comments_of(python)
     for node in tree.body:
         target, value = assigned(node)
         if value is None:

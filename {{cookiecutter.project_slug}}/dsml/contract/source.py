@@ -32,12 +32,20 @@ def parse(source: str, *, magics: bool = True) -> ast.Module:
     Raises:
         SyntaxError: what is left is no Python.
     """
+    return read_python(source)[0] if magics else _quiet_parse(source)
+
+
+def read_python(source: str) -> tuple[ast.Module, str]:
+    """Parse the source of a cell; return the Python that was parsed too, without the magics.
+
+    Raises:
+        SyntaxError: what is left is no Python.
+    """
     try:
-        return _quiet_parse(source)
+        return _quiet_parse(source), source
     except SyntaxError:
-        if not magics:
-            raise
-        return _quiet_parse(without_magics(source))
+        python = without_magics(source)
+        return _quiet_parse(python), python
 
 
 def is_python(source: str) -> bool:
@@ -70,14 +78,13 @@ def without_magics(source: str) -> str:
     return "\n".join(lines)
 
 
-def comments_of(source: str) -> dict[int, tuple[str, bool]]:
+def comments_of(python: str) -> dict[int, tuple[str, bool]]:
     """Line → the comment on it, and whether the comment has the line to itself."""
-    if "#" not in source:
+    if "#" not in python:
         return {}
     found: dict[int, tuple[str, bool]] = {}
-    lines = source if is_python(source) else without_magics(source)
     try:
-        for token in tokenize.generate_tokens(io.StringIO(lines).readline):
+        for token in tokenize.generate_tokens(io.StringIO(python).readline):
             if token.type == tokenize.COMMENT:
                 alone = token.line[: token.start[1]].strip() == ""
                 found[token.start[0]] = (token.string.lstrip("#").strip(), alone)

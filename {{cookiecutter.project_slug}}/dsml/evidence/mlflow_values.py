@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dsml.contract.figures import shortened
 from dsml.evidence.records import Tried
 from dsml.step.record import METRIC
 
@@ -68,7 +69,7 @@ def params(tried: Tried, prefix: str = "", *, mapped: bool = True) -> list[Param
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST_PARAM else f"{text[: _LONGEST_PARAM - 1]}…"
+    return shortened(text, _LONGEST_PARAM)
 
 
 def all_pages(search: Callable[..., Any]) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsml.contract.checks import ARRAYS, Check, Rows, Values, moment, shape_text
+from dsml.contract.figures import shortened
 from dsml.step.checks import Broken
 from dsml.step.formats import load
 from dsml.step.tables import SCALARS, columns_of, read_table, typed
@@ -268,13 +269,9 @@ def _shown(value: Any) -> str:
         return "null"
     item = value.item() if isinstance(value, np.generic) else value
     is_plain = isinstance(item, bool | int | float | str | bytes | None)
-    return _shortened(repr(item) if is_plain else str(item), _LONGEST)
+    return shortened(repr(item) if is_plain else str(item), _LONGEST)
 
 
 def said(error: BaseException) -> str:
     """The first line of what an exception says."""
-    return _shortened(f"{type(error).__name__}: {error}".partition("\n")[0], 4 * _LONGEST)
-
-
-def _shortened(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    return shortened(f"{type(error).__name__}: {error}".partition("\n")[0], 4 * _LONGEST)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dsml.contract.figures import age, short_id, size
+from dsml.contract.figures import age, short_id, shortened, size
 
 if TYPE_CHECKING:
     from dsml.step.context import Setting
@@ -68,8 +68,7 @@ def _origin(setting: Setting, name: str) -> tuple[str, str, str, str]:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return shortened(repr(value), _LONGEST)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> str:

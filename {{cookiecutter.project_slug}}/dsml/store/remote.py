@@ -23,6 +23,7 @@ from typing import Any
 
 from upath import UPath
 
+from dsml.contract.figures import shortened
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.contract.storage import KINDS, protocol_of
 
@@ -342,5 +343,4 @@ def _is_refusal(error: BaseException) -> bool:
 
 def _said(error: BaseException) -> str:
     said = (isinstance(error, OSError) and error.strerror) or str(error)
-    text = " ".join(said.split()) or type(error).__name__
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return shortened(" ".join(said.split()) or type(error).__name__, _LONGEST)

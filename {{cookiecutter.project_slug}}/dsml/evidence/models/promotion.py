@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from dsml.contract.catalog import Catalog, read_catalog, unknown
+from dsml.contract.catalog import Catalog, sound_catalog, unknown
 from dsml.contract.lock import locked
 from dsml.contract.models import METRICS, Model
-from dsml.contract.problem import Problem, ProjectError, Where, errors, suggest
+from dsml.contract.problem import Problem, ProjectError, Where, suggest
 from dsml.contract.project import find_root
 from dsml.evidence.models.candidates import COMMAND, Candidate, best
 from dsml.evidence.models.decision import Decision
@@ -201,10 +201,7 @@ class _Project:
 
 def _open(root: Path | None, model: str | None) -> _Project:
     root = root or find_root(Path.cwd().resolve())
-    problems: list[Problem] = []
-    catalog = read_catalog(root, problems)
-    if errors(problems):
-        raise ProjectError(errors(problems))
+    catalog = sound_catalog(root)
     name = the_model(catalog, model, COMMAND)
     tracking = registry_of(root, catalog, COMMAND)
     for key, value in tracking.env().items():  # such as how long a server is waited for

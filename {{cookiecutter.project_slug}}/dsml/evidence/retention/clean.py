@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from dsml.contract.catalog import read_catalog
-from dsml.contract.problem import Problem, ProjectError, Where, errors
+from dsml.contract.catalog import sound_catalog
+from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.evidence.retention.exclusive import alone
 from dsml.evidence.retention.inventory import Pins, read_inventory
 from dsml.evidence.retention.leftovers import leftovers
@@ -60,10 +60,7 @@ def clean(root: Path, rule: Rule, *, dry_run: bool = False) -> Cleaned:
         ProjectError: the catalog cannot be used, MLflow or the storage doesn't answer, or another
             clean-up is under way.
     """
-    problems: list[Problem] = []
-    catalog = read_catalog(root, problems)
-    if errors(problems):
-        raise ProjectError(errors(problems))
+    catalog = sound_catalog(root)
     store = Store.open(root, catalog)
     pins = partial(pinned, root, catalog)
     if dry_run:

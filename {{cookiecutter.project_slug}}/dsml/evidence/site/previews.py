@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dsml.contract.figures import shortened
+
 _ROWS, _COLUMNS = 8, 12
 _TEXT = 4_000  # characters
 _LARGEST = 16 * 1024 * 1024  # bytes of a file that is looked into
@@ -112,13 +114,9 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], note: str) ->
     note = ", ".join(filter(None, [note, f"{more} more columns" if more > 0 else ""]))
     return Preview(
         [str(name) for name in headings[:_COLUMNS]],
-        [[_short(cell) for cell in row[:_COLUMNS]] for row in rows],
+        [[shortened(cell, _LONGEST) for cell in row[:_COLUMNS]] for row in rows],
         note=note,
     )
-
-
-def _short(cell: str) -> str:
-    return cell if len(cell) <= _LONGEST else f"{cell[: _LONGEST - 1]}…"
 
 
 def _json(file: Path) -> Preview:

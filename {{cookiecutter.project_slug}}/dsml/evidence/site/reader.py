@@ -9,7 +9,7 @@ from pathlib import Path
 
 from upath import UPath
 
-from dsml.contract.figures import number
+from dsml.contract.figures import number, shortened
 from dsml.evidence.attributes import kept_path
 from dsml.evidence.comparison import Column, step_values, values_of
 from dsml.evidence.comparison_view import text_of
@@ -219,7 +219,7 @@ def _parameters(label: str, parameters: Mapping[str, Parameter]) -> list[Value]:
 
 def _short(value: Json) -> str:
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else text_of(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return shortened(text, _LONGEST)
 
 
 def _values(records: Records) -> dict[Column, Json]:

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from dsml.contract.catalog import Catalog, read_catalog
-from dsml.contract.problem import Problem, ProjectError, errors
+from dsml.contract.catalog import Catalog, sound_catalog
+from dsml.contract.problem import ProjectError
 from dsml.orchestrate import HOME_FOLDER
 from dsml.store import Store
 
@@ -44,11 +44,7 @@ class Patient:
         Raises:
             ProjectError: it cannot be used.
         """
-        problems: list[Problem] = []
-        catalog = read_catalog(self.root, problems)
-        if errors(problems):
-            raise ProjectError(errors(problems))
-        return catalog
+        return sound_catalog(self.root)
 
     @cached_property
     def store(self) -> Store:
