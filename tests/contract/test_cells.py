@@ -210,7 +210,7 @@ def test_json_literals_are_read(text, value):
         ("{x: 2}", "the key `x` is no string literal"),
         ("{**x}", "`**x` is no literal"),
         ("{'a': 1, 'a': 2}", "the key 'a' stands twice"),
-        ("f(" + "1, " * 40 + ")", "`f(" + "1, " * 19 + "1…` is no literal"),
+        ("f(" + "1, " * 40 + ")", "`f(" + "1, " * 19 + "…` is no literal"),
     ],
 )
 def test_what_is_no_json_literal_is_named(text, what):

@@ -619,7 +619,7 @@ def test_what_a_storage_says_is_cut_and_put_on_one_line(failing):
     path, errors, _ = failing
     errors += [Refused("a\n  b " + "x" * 300, status=401)]
     said = told(path)[1].partition(" refuses access: ")[2]
-    assert said == "a b " + "x" * 196 + "…"
+    assert said == "a b " + "x" * 195 + "…"
 
 
 def test_pauses_are_longer_each_time_up_to_the_longest_and_are_not_the_same_twice():
