@@ -30,7 +30,7 @@ def report(*, out: Path, everything: bool, is_opened: bool) -> None:
     """
     from dsml.evidence.site.build import build
     from dsml.evidence.site.templating import INDEX
-    from dsml.orchestrate.quick_import import without
+    from dsml.step.quick_import import without
     from dsml.store import Store
 
     root = project_root()

@@ -34,6 +34,7 @@ from dsml.evidence.mlflow_runs import MlflowRuns
 from dsml.evidence.mlflow_state import keep_synced, not_reached, not_written, reaches
 from dsml.evidence.records import Tried
 from dsml.step.facts import now
+from dsml.step.quick_import import without
 from dsml.step.tracking import BESIDE_TAG, QUIET, Tracking, tracking_of
 from dsml.store import StepRun, Store
 from dsml.store.runs import RunRecord, read_run
@@ -193,7 +194,10 @@ def main() -> None:
     root = Path(sys.argv[1])
     catalog = read_catalog(root, [])
     tracking = tracking_of(root, catalog)
-    if tracking is not None:
+    if tracking is None:
+        return
+    # MLflow's client does without them, in 80 MB and 0.3 s less
+    with without("pandas"), without("pyarrow"), without("scipy"):
         serve(_Service(Store.open(root, catalog), tracking), sys.stdin, answers)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dsml.orchestrate.quick_import import without
+from dsml.step.quick_import import without
 
 with without("rfc3987_syntax"):  # jsonschema's grammar of URIs: 1.2 s, and no notebook needs it
     import nbformat

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from dsml.orchestrate.quick_import import without
+from dsml.step.quick_import import without
 
 _LONGEST = 1 << 20  # bytes of a message
 # What IPython's kernel imports when it starts. Without the debugger, which nobody can attach here.
