@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -256,6 +257,29 @@ def test_workers_in_processes_of_their_own_find_the_run(root, database):
         assert runs[name].data.tags["mlflow.parentRunId"] == parent.info.run_id
 
 
+LOOKS = """
+import mlflow, pathlib
+mlflow.log_metric("m", 1)  # by now the tracker has imported MLflow
+words = ["dsml.evidence.tracker_process", str(pathlib.Path("../..").resolve())]
+for process in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+        if (process / "cmdline").read_text().split("\\0")[2:4] == words:
+            loaded = (process / "maps").read_text()
+    except OSError:
+        pass
+names = ["sqlalchemy", "pandas", "pyarrow", "scipy"]
+context.save("found", [name for name in names if f"/{name}/" in loaded])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what a process has loaded")
+def test_the_process_that_tracks_loads_no_library_of_tables(root, database):
+    tracked(root, database, {"a.looks": Step(LOOKS, outs={"found": "found.json"})})
+    run_command(sys.executable, "-m", "dsml", "run", cwd=root)
+    (file,) = root.glob("artefacts/**/found.json")
+    assert json.loads(file.read_text()) == ["sqlalchemy"]
+
+
 def test_100_000_points_are_complete_in_the_end(root, database, record_property):
     work = """
 import time
@@ -447,14 +471,18 @@ def test_without_an_answer_sync_says_so(root, database):
     assert "secret" not in done.stderr
 
 
-def test_the_ui_is_served_on_this_machine_only(root, database):
+def test_the_ui_is_served_on_this_machine_only_and_by_few_processes(root, database):
     tracked(root, database, {"a.b": Step()})
     port = free_port()
     with server(root, port) as address, urllib.request.urlopen(address) as page:
         assert "MLflow" in page.read().decode()
-        lines = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=True).stdout
-        listening = [line.split()[3] for line in lines.splitlines() if f":{port} " in line]
-    assert listening == [f"127.0.0.1:{port}"]
+        lines = subprocess.check_output(["ss", "-ltnpH"], text=True).splitlines()
+        (listening,) = (line for line in lines if f":{port} " in line)
+        assert listening.split()[3] == f"127.0.0.1:{port}"
+        (number, *_) = re.findall(r"pid=(\d+)", listening)
+        session = str(os.getsid(int(number)))
+        commands = subprocess.check_output(["ps", "-o", "args=", "-g", session], text=True)
+    assert 1 <= len(commands.splitlines()) <= 2, commands
 
 
 # --- ends -----------------------------------------------------------------------------------------

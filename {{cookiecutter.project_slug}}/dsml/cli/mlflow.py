@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dsml.step.tracking import Tracking
 
 _HOST = "127.0.0.1"
+# Else it starts eight processes, with 1.8 GB, that wait for answers of language models to judge.
+_WITHOUT_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 @cli.command()
@@ -39,7 +41,7 @@ def mlflow(*, port: int) -> None:
         *("--backend-store-uri", tracking.uri),
         *("--artifacts-destination", str(tracking.artefacts), "--workers", "1"),
     ]
-    become(command, {**os.environ, **tracking.env()})
+    become(command, {**_WITHOUT_JOBS, **os.environ, **tracking.env()})
 
 
 def tracking_in(root: Path) -> Tracking:
