@@ -100,7 +100,7 @@ class Check:
 
     columns: Mapping[str, Values] = field(default_factory=dict)
     unique: tuple[str, ...] = ()
-    rows: Rows = Rows()
+    rows: Rows = field(default_factory=Rows)
     strict: bool = False
     schema: str = ""
     values: Values | None = None
