@@ -112,6 +112,20 @@ def test_data_passes_under_other_names(legacy):
     }
 
 
+def test_what_is_done_again_is_told_of_a_step_that_takes_no_parameters_any_more(root):
+    write(root, {"a": FILES["a"]}, "legacy")
+    write_project(root, {}, pipelines={"legacy": {"steps": {"a": STEPS["a"]}}})
+    ran = execute(root, job="legacy")
+    write(root, {"a": "def step_fn():\n    return 3, 4\n"}, "legacy")
+    done = by_python(root, "-m", "dsml", "reproduce", ran.run_id)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "dsml reproduce",
+        "  legacy.a.n: there is no parameter 'n'",
+        "  its step_fn has no keyword-only parameters with a default",
+    ]
+
+
 def test_a_step_waits_for_all_that_it_comes_after(legacy):
     def at(event, step):
         return legacy.times[event, f"legacy__{step}"]
