@@ -188,7 +188,7 @@ def work_in(project):
     with (project / "Makefile").open("a", encoding="utf-8") as makefile:
         makefile.write("\n.PHONY: deploy\ndeploy: ## ours\n\t@echo ours\n")
     edit(project / "README.md", "This is a pipeline of", "We are three.\n\nThis is a pipeline of")
-    edit(project / "pyproject.toml", '  "universal-pathlib', '  "tqdm>=4",\n  "universal-pathlib')
+    edit(project / "pyproject.toml", '  "pyyaml', '  "pycountry>=24",\n  "pyyaml')
     edit(project / "pyproject.toml", 'version = "0.1.0"', 'version = "3.2.1"')
     (project / "tests" / "test_ours.py").write_text("def test_ours(): pass\n", encoding="utf-8")
     (project / "the_old_one" / "ours.py").write_text("VALUE = 1\n", encoding="utf-8")
@@ -204,7 +204,7 @@ def assert_kept(project):
     assert "make deploy" in run_command("make", "help", cwd=project).stdout
     assert "We are three." in text_of(project, "README.md")
     declared = tomllib.loads(text_of(project, "pyproject.toml"))["project"]
-    assert "tqdm>=4" in declared["dependencies"]
+    assert "pycountry>=24" in declared["dependencies"]
     assert declared["version"] == "3.2.1"
     own = ("catalog.yml", "stages", "the_old_one", "tests/test_ours.py")
     assert git(project, "status", "--porcelain", "--", *own) == ""

@@ -115,9 +115,9 @@ def test_data_passes_under_other_names(legacy):
 def test_what_is_done_again_is_told_of_a_step_that_takes_no_parameters_any_more(root):
     write(root, {"a": FILES["a"]}, "legacy")
     write_project(root, {}, pipelines={"legacy": {"steps": {"a": STEPS["a"]}}})
-    ran = execute(root, job="legacy")
+    ran = by_python(root, "-m", "dsml", "run", "--json")
     write(root, {"a": "def step_fn():\n    return 3, 4\n"}, "legacy")
-    done = by_python(root, "-m", "dsml", "reproduce", ran.run_id)
+    done = by_python(root, "-m", "dsml", "reproduce", json.loads(ran.stdout)["run_id"])
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "dsml reproduce",
