@@ -76,6 +76,12 @@ def context_in(folder):
     return Context(setting, logging.getLogger("tests"), Record(folder))
 
 
+@pytest.fixture(autouse=True)
+def _a_folder_to_be_in(tmp_path, monkeypatch):
+    """MLflow 3.10 makes a database in the working directory when it loads a model."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def fitted():
     return LinearRegression().fit(ROWS, TARGET)
