@@ -65,7 +65,7 @@ def _csv(file: Path) -> Metadata:
     with file.open(encoding="utf-8", errors="replace", newline="") as stream:
         lines = list(itertools.islice(csv.reader(stream), _ROWS + 1))
     headings, *rows = lines or [[]]
-    widest = max(len(headings), *map(len, rows)) if rows else len(headings)
+    widest = max(map(len, lines), default=0)
     names = headings + [f"column {number}" for number in range(len(headings) + 1, widest + 1)]
     return {"preview": _table(names, [dict(zip(names, row, strict=False)) for row in rows])}
 
