@@ -68,6 +68,13 @@ def _libraries_leave_the_environment_as_it_was() -> Iterator[None]:
     take_back()
 
 
+@pytest.fixture(autouse=True)
+def _definitions_are_those_of_one_project() -> Iterator[None]:
+    """Forget ``dag.py`` after each test: the next project's has the same name, and is not read."""
+    yield
+    sys.modules.pop("dag", None)
+
+
 def _of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The temporary folder of the whole run, which its workers share."""
     own = tmp_path_factory.getbasetemp()
