@@ -19,7 +19,7 @@ AT_ONCE := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # A copy of uv that tools/environment.py may have fetched also serves the generated project.
 export PATH := $(CURDIR)/build/uv/bin:$(PATH)
 
-.PHONY: help demo test test-fast test-lowest faults bench mutate docs lint audit release format clean environment
+.PHONY: help demo test test-fast test-lowest faults containers bench mutate docs lint audit release format clean environment
 
 help: ## show this list
 	@if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then on='\033[36m' off='\033[0m'; fi; \
@@ -47,6 +47,9 @@ test-lowest: build/requirements.txt ## run the tests that take seconds with the 
 
 faults: environment ## kill kernels, workers, runs and services at 20 moments each, and list what came of it
 	@FAULT_MOMENTS=20 $(BIN)/pytest -s tests/runtime/test_kills.py tests/test_deploy.py -k "kill or survive"
+
+containers: environment ## run the services of a fresh project in containers; needs Docker, takes minutes
+	@WITH_CONTAINERS=1 $(BIN)/pytest tests/test_containers.py
 
 bench: environment ## measure speed and scale, write build/bench/, fail where a limit is missed
 	@$(BIN)/python -m benchmarks

@@ -26,6 +26,9 @@ PROJECT_FOLDER = TEMPLATE / "{{cookiecutter.project_slug}}"
 TEMPLATE_PARTS = ("cookiecutter.json", "hooks", "templates", PROJECT_FOLDER.name)
 CACHES = ("__pycache__", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache", ".ruff_cache")
 
+# Without a Docker engine there is nothing to test: `make containers` asks for it.
+collect_ignore = [] if os.environ.get("WITH_CONTAINERS") else ["test_containers.py"]
+
 BIN = Path(sys.executable).parent  # the tools of the tests
 
 Bake = Callable[..., Path]
@@ -92,6 +95,7 @@ def _a_home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     kept = {
         "XDG_CACHE_HOME": Path.home() / ".cache",
         "MPLCONFIGDIR": Path.home() / ".config" / "matplotlib",
+        "DOCKER_CONFIG": Path.home() / ".docker",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, folder in kept.items():

@@ -1,6 +1,7 @@
 """The services of deploy/: their files, and the services themselves against a real PostgreSQL.
 
-Docker itself is not started here: the same commands run as processes, on the same settings.
+Docker itself is not started here: the same commands run as processes, on the same settings. In
+containers they are started by test_containers.py.
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import yaml
-from conftest import BIN, free_port, graphql, without
+from conftest import BIN, free_port, without
 from dagster._config import process_config
+from launched import WebServer, executed_beside_itself
 from runtime.projects import Step, broken_artefacts, wait_until, write_project
+from sqlalchemy import make_url
 
 PASSWORD = "made for this test"
 SECONDS = 240  # to wait for anything
@@ -38,12 +41,6 @@ time.sleep(4)
 context.save("x", 1)
 """
 RUN_SECONDS = 12  # that a run of two such steps takes, with its way through the queue
-LOCATION = "dag"
-LAUNCH = """mutation($asked: ExecutionParams!) { launchRun(executionParams: $asked) {
-  ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
-RUNS = """{ runsOrError(limit: 200) { ... on Runs { results {
-  runId rootRunId status jobName startTime endTime } } } }"""
-OVER = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 def read(project: Path, file: str) -> Any:
@@ -112,6 +109,39 @@ def test_passwords_are_made_once_and_for_their_owner_only(deployed, copy_of, run
     file.unlink()
     run(sys.executable, "deploy/make_env.py", file, cwd=project)
     assert file.read_text(encoding="utf-8") != known
+
+
+def test_the_image_is_told_its_commit(deployed, installed, run):
+    project = installed(deployed)
+    for name in ("requirements.lock", ".env"):
+        (project / "deploy" / name).touch()
+    docker = project / ".venv" / "bin" / "docker"
+    docker.write_text('#!/bin/sh\necho "commit=$PROJECT_COMMIT"\n', encoding="utf-8")
+    docker.chmod(0o755)
+    path = f"{docker.parent}{os.pathsep}{os.environ['PATH']}"
+
+    def told() -> str:
+        return run("make", "up", cwd=project, PATH=path).stdout
+
+    head = run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()
+    assert told() == f"commit={head}\n"
+    (project / "dag.py").write_text("", encoding="utf-8")
+    assert told() == f"commit={head}-dirty\n"
+    shutil.rmtree(project / ".git")
+    assert told() == "commit=\n"
+    assert read(project, "compose.yaml")["x-dagster"]["build"]["args"] == {
+        "COMMIT": "${PROJECT_COMMIT:-}"
+    }
+
+
+def test_mlflow_takes_the_driver_that_is_installed(deployed):
+    """``postgresql://`` alone means another driver to SQLAlchemy 2.1."""
+    address = read(deployed, "compose.yaml")["services"]["mlflow"]["environment"]
+    assert make_url(address["MLFLOW_BACKEND_STORE_URI"]).get_dialect().import_dbapi()
+    assert (
+        make_url(address["MLFLOW_BACKEND_STORE_URI"]).drivername
+        == (read(deployed, "dagster.yaml")["storage"]["postgres"]["postgres_db"]["scheme"])
+    )
 
 
 @pytest.mark.slow
@@ -229,7 +259,7 @@ class Services:
         assert self._processes[name].is_running()
         if name == "web":
             with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"{self._url}/server_info", timeout=2).close()
+                urllib.request.urlopen(f"{self.web.url}/server_info", timeout=2).close()
                 return True
             return False
         checks = {
@@ -261,28 +291,9 @@ class Services:
         return "\n".join(f"--- {f.name}\n{f.read_text(errors='replace')[-3000:]}" for f in files)
 
     @property
-    def _url(self) -> str:
-        return f"http://127.0.0.1:{self._ports['web']}"
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        """Ask the web server as the UI does."""
-        return graphql(self._url, query, **variables)
-
-    def launch(self) -> str:
-        """Launch a run as the UI does; its id."""
-        job = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__"}
-        tags = [{"key": "dagster/partition", "value": "baseline"}]
-        asked = {
-            "selector": {**job, "jobName": "all"},
-            "runConfigData": "{}",
-            "executionMetadata": {"tags": tags},
-        }
-        return self.ask(LAUNCH, asked=asked)["launchRun"]["run"]["runId"]
-
-    def runs(self) -> list[dict[str, Any]]:
-        """All runs, each with the run that it was begun for first."""
-        found = self.ask(RUNS)["runsOrError"]["results"]
-        return [{**run, "root": run["rootRunId"] or run["runId"]} for run in found]
+    def web(self) -> WebServer:
+        """The web server, which is asked as the UI does it."""
+        return WebServer(f"http://127.0.0.1:{self._ports['web']}")
 
 
 def _postgres_tools() -> Path:
@@ -316,15 +327,6 @@ def services(deployed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         found.end()
 
 
-def settled(services: Services, launched: list[str]) -> bool:
-    """Whether each of the runs has passed, itself or begun anew, and nothing goes on."""
-    with contextlib.suppress(OSError, KeyError, TypeError):
-        mine = [run for run in services.runs() if run["root"] in launched]
-        passed = {run["root"] for run in mine if run["status"] == "SUCCESS"}
-        return passed == set(launched) and all(run["status"] in OVER for run in mine)
-    return False
-
-
 @pytest.mark.slow(minutes=4)
 def test_the_services_run_what_is_asked_for_and_survive_the_death_of_each(services):
     start_schedule = (
@@ -338,33 +340,29 @@ def test_the_services_run_what_is_asked_for_and_survive_the_death_of_each(servic
     subprocess.run(start_schedule, cwd=services.project, env=services.env, check=True)
 
     # more than run at once: the others wait in the queue
-    first = [services.launch() for _ in range(5)]
+    first = [services.web.launch("all") for _ in range(5)]
     at_once = 0
 
     def all_passed() -> bool:
         nonlocal at_once
-        going = [run for run in services.runs() if run["status"] in ("STARTED", "STARTING")]
+        going = [run for run in services.web.runs() if run["status"] in ("STARTED", "STARTING")]
         at_once = max(at_once, len(going))
-        return settled(services, first)
+        return services.web.settled(first)
 
     wait_for(all_passed, "runs of the UI did not all pass")
     assert 2 <= at_once <= 4
 
     for name in ("daemon", "web", "code", "postgres"):
-        launched = [services.launch() for _ in range(2)]
+        launched = [services.web.launch("all") for _ in range(2)]
 
-        def under_way(launched=launched) -> bool:
-            mine = {run["status"] for run in services.runs() if run["runId"] in launched}
-            return "STARTED" in mine and mine <= {"STARTED", "SUCCESS"}
-
-        wait_for(under_way, f"{name}: the runs do not begin")
+        wait_for(partial(services.web.under_way, launched), f"{name}: the runs do not begin")
         time.sleep(1)
         kill_and_settle(services, name, launched)
 
     # and the two that people end most at any moment at all: `make faults` asks for 20
     moments = random.Random("services")
     for name in ("daemon", "web") * (int(os.environ.get("FAULT_MOMENTS", "1")) - 1):
-        launched = [launched_again(services)]
+        launched = [wait_for(lambda: services.web.try_to_launch("all"), "no run can be launched")]
         moment = moments.uniform(0, RUN_SECONDS)
         time.sleep(moment)
         kill_and_settle(services, name, launched)
@@ -373,26 +371,15 @@ def test_the_services_run_what_is_asked_for_and_survive_the_death_of_each(servic
     def of_schedule() -> bool:
         return any(
             run["jobName"] == "each_minute" and run["status"] == "SUCCESS"
-            for run in services.runs()
+            for run in services.web.runs()
         )
 
     wait_for(of_schedule, "the schedule has started no run")
-    runs = services.runs()
+    runs = services.web.runs()
     assert not executed_beside_itself(runs)
     passed = [run["root"] for run in runs if run["status"] == "SUCCESS"]
     assert len(passed) == len(set(passed))
     assert broken_artefacts(services.project / "artefacts") == []
-
-
-def launched_again(services: Services) -> str:
-    """Launch a run; of PostgreSQL that was killed each connection of the web server fails once."""
-
-    def launched() -> str:
-        with contextlib.suppress(urllib.error.HTTPError):
-            return services.launch()
-        return ""
-
-    return wait_for(launched, "no run can be launched")
 
 
 def kill_and_settle(services: Services, name: str, launched: list[str]) -> None:
@@ -401,21 +388,6 @@ def kill_and_settle(services: Services, name: str, launched: list[str]) -> None:
     time.sleep(1)
     services.start(name)
     try:
-        wait_for(lambda: settled(services, launched), f"{name}: not all runs have passed")
+        wait_for(lambda: services.web.settled(launched), f"{name}: not all runs have passed")
     except AssertionError as error:
-        mine = [run for run in services.runs() if run["root"] in launched]
-        raise AssertionError(f"{error}: {mine}\n{services.logs()}") from error
-
-
-def executed_beside_itself(runs: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Runs that were under way at the same time though one was begun for the other."""
-    timed = [run for run in runs if run["startTime"] and run["endTime"]]
-    return [
-        (a["runId"], b["runId"])
-        for a in timed
-        for b in timed
-        if a["runId"] < b["runId"]
-        and a["root"] == b["root"]
-        and a["startTime"] < b["endTime"]
-        and b["startTime"] < a["endTime"]
-    ]
+        raise AssertionError(f"{error}: {services.web.of(launched)}\n{services.logs()}") from error

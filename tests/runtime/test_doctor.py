@@ -229,11 +229,19 @@ def test_what_object_storages_say_of_their_time(new_memory, monkeypatch):
 )
 def test_a_dagster_home_that_is_not_the_projects(project, monkeypatch, home, state, what):
     shutil.copytree(project / ".dagster", project / "other")
+    (project / ".dagster" / "history").mkdir(exist_ok=True)
     monkeypatch.setenv("DAGSTER_HOME", home.format(root=project))
     told = found(project, "home")
     assert told[0] == state
     assert what in told[1]
     assert told[2] == f"unset DAGSTER_HOME, or set it to {project / '.dagster'}"
+
+
+def test_another_dagster_home_is_well_where_the_projects_own_has_no_runs(project, monkeypatch):
+    shutil.copytree(project / ".dagster", project / "other")
+    shutil.rmtree(project / ".dagster" / "history")
+    monkeypatch.setenv("DAGSTER_HOME", str(project / "other"))
+    assert found(project, "home") == ("ok", str(project / "other"), "")
 
 
 def test_a_database_that_does_not_open(project):

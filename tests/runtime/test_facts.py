@@ -11,7 +11,7 @@ import pytest
 
 from dsml.evidence.ci import ci_facts
 from dsml.orchestrate.usage import Usage
-from dsml.step.facts import git_origin
+from dsml.step.facts import git_facts, git_origin
 from dsml.step.process import is_gone, mark
 
 from .projects import wait_until
@@ -77,6 +77,30 @@ def test_the_origin_of_a_repository_is_told_without_its_password(tmp_path):
 
 def test_nothing_is_told_of_a_folder_without_git(tmp_path):
     assert git_origin(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("", {}),
+        ("-dirty", {}),
+        ("c" * 40, {"commit": "c" * 40, "dirty": False}),
+        (f"{'c' * 40}-dirty", {"commit": "c" * 40, "dirty": True}),
+    ],
+)
+def test_in_an_image_the_commit_is_the_one_that_it_was_built_from(
+    tmp_path, monkeypatch, given, told
+):
+    monkeypatch.setenv("DSML_COMMIT", given)
+    assert git_facts(tmp_path) == told
+
+
+def test_a_repository_knows_its_commit_better_than_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("DSML_COMMIT", "c" * 40)
+    commit = ["commit", "--allow-empty", "--message", "Start"]
+    for command in (["init"], commit):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True, capture_output=True)
+    assert git_facts(tmp_path)["commit"] not in ("", "c" * 40)
 
 
 # --- CPU and memory -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -27,10 +28,15 @@ def now() -> str:
 
 @cache
 def git_facts(root: Path) -> dict[str, Json]:
-    """The commit of the project and whether tracked files differ from it; empty without git."""
+    """The commit of the project and whether tracked files differ from it; empty without git.
+
+    An image holds no repository: it has what ``DSML_COMMIT`` was when it was built, a commit with
+    ``-dirty`` behind it where files differed.
+    """
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
-        return {}
+        told, _, state = os.environ.get("DSML_COMMIT", "").partition("-")
+        return {"commit": told, "dirty": state == "dirty"} if told else {}
     changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".")
     return {"commit": commit, "dirty": bool(changed)}
 

@@ -135,7 +135,7 @@ def home(patient: Patient) -> Iterator[Told]:
     elif not (patient.home / "dagster.yaml").is_file():
         fix = "restore it: git checkout -- .dagster/dagster.yaml" if not given else fix
         yield "warning", f"{patient.home} has no dagster.yaml: queue and limits are Dagster's", fix
-    elif given and not Path(given).samefile(own):
+    elif given and (own / "history").is_dir() and not Path(given).samefile(own):
         yield "warning", f"DAGSTER_HOME is {given}: runs in {own} are not seen", fix
     else:
         yield "ok", str(patient.home), ""
