@@ -504,6 +504,18 @@ def test_a_path_pattern_that_leaves_the_storage_is_refused(refused, pattern):
     ]
 
 
+def test_a_text_that_no_path_can_be_is_refused(refused):
+    told = refused(f'version: 1\npaths:\n  artefact: "a\\0b/{DEFAULT_PATTERN}"\n')
+    assert told == [
+        "line 3",
+        r"paths.artefact: holds the sign \0, which no path can",
+        "take it out",
+    ]
+    told = refused('version: 1\nenvironments:\n  dev: {storage: "s3://me:s3cr3t@bucket\\0"}\n')
+    what = r"environments.dev.storage: holds the sign \0, which no path can"
+    assert told == ["line 3", what, "take it out"]
+
+
 # --- what refers to steps
 
 

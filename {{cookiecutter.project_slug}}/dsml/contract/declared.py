@@ -80,8 +80,11 @@ class Record:
     def text(self, name: str, default: str = "", fix: str = "put it in quotes") -> str:
         """The text under a name."""
         text = self.value.get(name, default)
-        if isinstance(text, str):
+        if isinstance(text, str) and "\0" not in text:
             return text
+        if isinstance(text, str):
+            self.report((name,), r"holds the sign \0, which no path can", "take it out", "no-text")
+            return default
         self.report((name,), f"{text!r} is no text", fix, "wrong-type")
         return default
 
