@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from cookiecutter.environment import StrictEnvironment
 from cookiecutter.main import cookiecutter
 
 from dsml.contract.lock import locked
@@ -110,6 +111,23 @@ def _a_home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
         # `make test` tells the makes below it that it is their parent; they would say so.
         for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
             patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _each_text_of_the_template_is_compiled_once() -> Iterator[None]:
+    """Let cookiecutter remember what it has compiled: hundreds of projects are made of one text."""
+    compiled: dict[tuple[Any, ...], Any] = {}
+    compile_ = StrictEnvironment.compile
+
+    def remembered(self: StrictEnvironment, source: Any, *arguments: Any) -> Any:
+        key = (tuple(self.extensions), source, *arguments)
+        if key not in compiled:
+            compiled[key] = compile_(self, source, *arguments)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StrictEnvironment, "compile", remembered)
         yield
 
 

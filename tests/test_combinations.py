@@ -6,17 +6,14 @@ all combinations are rendered, without runtime, notebooks and hooks, which no an
 
 from __future__ import annotations
 
-import ast
 import itertools
 import json
 import re
 import shutil
-import tomllib
 
-import jinja2
 import pytest
-import yaml
 from conftest import PROJECT_FOLDER, TEMPLATE, copy_template, files_of, links_lead_somewhere, make
+from readable import fault_of
 
 QUESTIONS = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
 CHOICES = {
@@ -47,14 +44,6 @@ REASONS = {
     ("pyproject.toml", "tracking"),
     ("pyproject.toml", "example"),
     ("docs/updating.md", "deploy"),
-}
-PARSERS = {
-    "toml": tomllib.loads,
-    "yml": yaml.safe_load,
-    "yaml": yaml.safe_load,
-    "ipynb": json.loads,
-    "json": json.loads,
-    "py": ast.parse,
 }
 
 
@@ -117,12 +106,9 @@ class Checker:
 
 def broken(name, text):
     """Why a file cannot be read, and what of the template is left in it."""
-    parser = PARSERS.get(name.rpartition(".")[2])
-    if parser is not None:
-        try:
-            parser(text)
-        except (ValueError, SyntaxError, yaml.YAMLError) as error:
-            yield str(error)
+    fault = fault_of(name.rpartition(".")[2], text)
+    if fault:
+        yield fault
     # What GitHub evaluates looks the same but for the dollar before it.
     yield from re.findall(r"(?<!\$)\{\{|\{%|cookiecutter\.", text)
     if name.endswith(("README.md", ".toml", ".yml", ".yaml", "Makefile")) and "\n\n\n" in text:
@@ -161,13 +147,12 @@ def test_a_project_is_whole_and_speaks_of_nothing_that_was_not_chosen(answers, b
 
 
 @pytest.mark.slow(minutes=1)
-def test_all_combinations_are_whole_and_speak_of_nothing_that_was_not_chosen(tmp_path, monkeypatch):
+def test_all_combinations_are_whole_and_speak_of_nothing_that_was_not_chosen(tmp_path):
     template = copy_template(tmp_path / "template")
     inside = template / PROJECT_FOLDER.name
     shutil.rmtree(inside / "dsml")
     for notebook in inside.rglob("*.ipynb*"):
         notebook.unlink()
-    remember_compiled_templates(monkeypatch)
     checker, faults = Checker(), {}
     for answers in supported():
         project = render(template, tmp_path / "out", answers)
@@ -181,16 +166,3 @@ def test_all_combinations_are_whole_and_speak_of_nothing_that_was_not_chosen(tmp
 def render(template, output, answers):
     """A project without what hooks do."""
     return make(template, output, {"project_name": "A shop", **answers}, accept_hooks=False)
-
-
-def remember_compiled_templates(monkeypatch):
-    """Let Jinja compile each text once, and not once a project."""
-    compiled, compile_ = {}, jinja2.Environment.compile
-
-    def remembered(self, source, name=None, filename=None, **options):
-        key = (source, name, filename)
-        if key not in compiled:
-            compiled[key] = compile_(self, source, name, filename, **options)
-        return compiled[key]
-
-    monkeypatch.setattr(jinja2.Environment, "compile", remembered)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import copy_template, make
 from cookiecutter.exceptions import FailedHookException
-from test_bake_files import parsed
+from readable import unreadable
 
 from dsml.contract.problem import render
 from dsml.contract.register import check_project
@@ -95,7 +95,7 @@ def test_a_hostile_answer_gives_a_valid_project_or_the_framed_message(
         said = capfd.readouterr().err
         if project is not None:
             assert said == ""
-            assert parsed(project)
+            assert unreadable(project) == []
             assert render(check_project(project).errors) == ""
             make_help = ["make", "-n", "help"]
             assert subprocess.run(make_help, cwd=project, capture_output=True, check=True)

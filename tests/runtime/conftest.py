@@ -17,12 +17,13 @@ from upath import UPath
 
 from dsml.contract.catalog import DEFAULT_PATTERN
 from dsml.contract.problem import Where
+from dsml.orchestrate import warm
 from dsml.orchestrate.definitions import load_definitions
 from dsml.store import Layout, Store
 from dsml.store.remote import open_root
 
 from . import s3
-from .projects import Step, manifests_of, write_project
+from .projects import Step, WarmForAll, manifests_of, write_project
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -151,10 +152,15 @@ class Ran:
         return event.event_specific_data.user_failure_data.description
 
 
+_KERNELS = warm._WARM  # a test that wants none, or some of its own, puts another list there
+
+
 def execute(root: Path, **arguments: Any) -> Ran:
     """Run a project's first pipeline in this process, on an instance that forgets."""
     experiment = arguments.pop("experiment", "baseline")
     definitions = load_definitions(root)
+    if not _KERNELS:
+        _KERNELS.append(WarmForAll())
     with DagsterInstance.ephemeral() as instance:
         result = definitions.resolve_job_def(arguments.pop("job", "all")).execute_in_process(
             partition_key=experiment, instance=instance, raise_on_error=False, **arguments

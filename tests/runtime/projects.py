@@ -180,6 +180,22 @@ def kill_group(process: subprocess.Popen[str]) -> None:
 # --- what a run left ------------------------------------------------------------------------------
 
 
+class WarmForAll(WarmProcess):
+    """One process that the kernels of all projects are forked from; each finds its own modules."""
+
+    def __init__(self) -> None:
+        super().__init__({**os.environ, "PYTHONPATH": str(PROJECT_FOLDER)}, [])
+
+    def start(
+        self, arguments: Sequence[str], env: Mapping[str, str], *more: Any, **named: Any
+    ) -> Any:
+        self.env = dict(env)  # a project's own process takes no kernel of another
+        folders = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path]
+        line = f"__import__('sys').path[:0] = {folders}"
+        arguments = [*arguments, f"--IPKernelApp.exec_lines={line}"]
+        return super().start(arguments, env, *more, **named)
+
+
 def end_warm(process: WarmProcess) -> None:
     """Let the process that kernels are forked from end, and the kernels that are left with it."""
     with contextlib.suppress(OSError):

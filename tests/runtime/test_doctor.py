@@ -18,6 +18,7 @@ from conftest import run_command
 import dsml
 from dsml.cli import cli, doctor  # noqa: F401 - it adds its command
 from dsml.contract.vendored import write_sums
+from dsml.orchestrate import warm
 from dsml.orchestrate.doctor import machine, services
 from dsml.orchestrate.doctor.findings import CHECKS, examine
 
@@ -94,6 +95,7 @@ def test_a_kernel_that_does_not_start(project, monkeypatch):
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ImportError('half an installation')")
     monkeypatch.setenv("PYTHONPATH", str(broken.parent))
+    monkeypatch.setattr(warm, "_WARM", [])  # a test may have left one, and a command has none
     state, what, fix = found(project, "kernel")
     assert state == "broken"
     assert what.startswith("no kernel starts: ")
