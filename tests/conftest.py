@@ -145,6 +145,22 @@ def without(missing: str) -> NoReturn:
     (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
 
 
+def npm_tool(package: str, version: str, tool: str) -> Path:
+    """A program from the npm registry, of a fixed version; one worker installs it for all."""
+    folder = TEMPLATE / "build" / "npm" / package / version
+    found = folder / "node_modules" / ".bin" / tool
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder, patience=300):
+        if not found.exists():
+            npm = shutil.which("npm")
+            if npm is None:
+                without("npm is missing")
+            folder.mkdir(parents=True, exist_ok=True)
+            quiet = ("--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund")
+            run_command(npm, "install", *quiet, f"{package}@{version}", cwd=folder)
+    return found
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 at which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as found:

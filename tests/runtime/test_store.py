@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,7 @@ from dsml.contract.problem import ProjectError
 from dsml.store import Attempt, Curve, Input, Layout, Manifest, Output, StepRun, Store, Value
 from dsml.store.manifest import measure
 from dsml.store.paths import newest_path
+from dsml.store.remote import glob, read
 
 from .projects import PROJECT_FOLDER, Step, broken_artefacts, leftovers, write_project
 
@@ -37,7 +39,7 @@ PATTERNS = (
 FIT = StepRun("train.fit", "baseline", "run-1")
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "memory", "s3", "azure"])
 def new_store(request):
     """Open a store in a local folder, in memory, and behind a real S3 API."""
     return request.getfixturevalue(f"new_{request.param}")
@@ -540,3 +542,27 @@ def test_a_kill_at_any_moment_of_publishing_leaves_every_visible_artefact_whole(
     assert broken_artefacts(folder) == []
     # the killings hit what they were meant to hit: something was under way
     assert leftovers(folder)
+
+
+def test_a_name_that_looks_like_a_pattern_is_taken_as_it_is(store):
+    for name in ("a[b]", "ab"):
+        store.write(store.at(f"{name}/c.json"), name)
+    assert [read(path) for path in glob(store.root, "a[b]/*.json")] == [b"a[b]"]
+    assert {path.parent.name for path in glob(store.root, "*/c.json")} == {"a[b]", "ab"}
+
+
+def test_folders_that_others_remove_while_they_are_looked_through_are_passed_over(
+    tmp_path, monkeypatch
+):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.json").touch()
+    scan = os.scandir
+
+    def scan_late(path):
+        if str(path).endswith("b"):
+            shutil.rmtree(path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scan_late)
+    assert {path.parent.name for path in glob(tmp_path, "*/*")} == {"a", "c"}

@@ -20,6 +20,7 @@ from upath import UPath
 from dsml.contract.lock import locked
 from dsml.contract.problem import Problem, ProjectError, Where
 from dsml.store.manifest import Output, measure
+from dsml.store.remote import glob
 from dsml.store.staging import own
 
 READ_ONLY = 0o444
@@ -98,14 +99,16 @@ class Cache:
                 break
             if abs(now - used) >= _SETTLED and self._remove(copy):
                 total -= size
-        for partial in self.folder.glob("*/.*"):
+        for partial in glob(self.folder, "*/.*"):
             with contextlib.suppress(FileNotFoundError):
                 if now - partial.stat().st_mtime > _ABANDONED:
                     partial.unlink()
 
     def _copies(self) -> Iterator[tuple[float, int, Path]]:
         """When each copy was used last, its size and itself."""
-        for copy in self.folder.glob("*/[!.]*"):
+        for copy in glob(self.folder, "*/*"):
+            if copy.name.startswith("."):
+                continue
             with contextlib.suppress(FileNotFoundError):
                 found = copy.stat()
                 yield found.st_mtime, found.st_size, copy

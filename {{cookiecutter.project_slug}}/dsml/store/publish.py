@@ -102,7 +102,7 @@ class Store:
             ProjectError: it cannot be reached, it refuses access, or there is no such bucket.
         """
         if not self.is_local:
-            self.root.joinpath(NEWEST_FOLDER, ".reach").exists()
+            self.root.fs.reach(self.root.joinpath(NEWEST_FOLDER, ".reach").path)
 
     def each(self, items: Iterable[T], call: Callable[[T], R]) -> list[R]:
         """What ``call`` gives for each, in their order; of a remote storage several at once."""

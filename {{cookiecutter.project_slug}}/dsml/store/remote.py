@@ -18,8 +18,9 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from glob import escape, iglob
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from upath import UPath
 
@@ -52,6 +53,8 @@ _REFUSED_TYPES = frozenset({
     "TokenRetrievalError", "UnauthorizedSSOTokenError",
 })
 # fmt: on
+Place = TypeVar("Place", UPath, Path)
+_NO_SUCH = "no-bucket"
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|(?i:(bucket|container) does not exist)")
 _S3 = ("s3", "s3a")
 _S3_CALLS: Mapping[str, Mapping[str, int]] = {
@@ -157,6 +160,20 @@ class Remote:
         """Whether there is something; fsspec's own takes any trouble for a no."""
         return self._type(path) is not None
 
+    def reach(self, path: str) -> None:
+        """Ask for something below, to see that the storage answers and has the bucket.
+
+        Of Azure the container is asked for, too: the answer is the same where there is none. Not
+        everybody who may use a container may ask for it, so a refusal says nothing.
+        """
+        if self.exists(path) or KINDS[protocol_of(self._address)].package != "adlfs":
+            return
+        try:
+            self._try("info", (path.partition("/")[0],), {})
+        except ProjectError as error:
+            if error.problems[0].name == _NO_SUCH:
+                raise
+
     def isdir(self, path: str) -> bool:
         """Whether there is something below."""
         return self._type(path) == "directory"
@@ -199,9 +216,7 @@ class Remote:
         """
         chain = list(_chain(error))
         if any(_NO_BUCKET.search(f"{_code(each)} {each}") for each in chain):
-            bucket = self._address.partition("://")[2].partition("/")[0]
-            what = f"{self._subject}: there is no bucket '{bucket}'"
-            return Problem(self._where, what, "make it, or name one that is there", "no-bucket")
+            return self._no_bucket()
         if any(_is_refusal(each) for each in chain):
             what = f"{self._subject}: {self._address} refuses access: {_said(error)}"
             found_in = KINDS[protocol_of(self._address)].credentials
@@ -212,6 +227,11 @@ class Remote:
         if not _is_passing(error, putting=putting):
             raise error
         return None
+
+    def _no_bucket(self) -> Problem:
+        bucket = self._address.partition("://")[2].partition("/")[0]
+        what = f"{self._subject}: there is no bucket '{bucket}'"
+        return Problem(self._where, what, "make it, or name one that is there", _NO_SUCH)
 
     def _unreachable(self, error: Exception, attempts: int, seconds: float) -> Problem:
         times = f"{attempts} attempts in {seconds:.0f} s" if attempts > 1 else "1 attempt"
@@ -254,14 +274,17 @@ def delete(path: UPath) -> None:
         path.fs.rm_file(path.path)
 
 
-def glob(root: UPath, pattern: str) -> Iterator[UPath]:
+def glob(root: Place, pattern: str) -> Iterator[Place]:
     """The files below ``root`` that match; ``*`` stands for anything inside of one name.
 
     Of a remote storage all below the fixed beginning of the pattern is listed, a thousand files
     with each call, where a folder after the other would be a call each.
     """
     if isinstance(root, Path):
-        yield from root.glob(pattern)
+        # Path.glob fails where others remove a folder meanwhile
+        escaped = escape(pattern).replace("[*]", "*")
+        for name in iglob(escaped, root_dir=root, include_hidden=True):  # noqa: PTH207
+            yield root / name
         return
     parts = pattern.split("/")
     fixed = list(itertools.takewhile(lambda part: "*" not in part, parts[:-1]))
