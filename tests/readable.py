@@ -40,5 +40,5 @@ def fault_of(suffix: str, text: str) -> str:
         if parser is not None:
             parser(text)
     except (ValueError, SyntaxError, yaml.YAMLError) as error:
-        return str(error) or type(error).__name__
+        return f"{type(error).__name__}: {error}"
     return ""

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import free_port, look_installed, make, run_command
 from launched import WebServer, executed_beside_itself
-from runtime.projects import Step, wait_until, write_notebook
+from runtime.projects import Step, broken_artefacts, wait_until, write_notebook
 
 BUILD_SECONDS, SECONDS = 1800, 240
 NAME = "Containers of a test"  # a project of that name would lose what its services keep
@@ -109,13 +109,16 @@ def test_a_run_of_the_ui_trains_a_model_that_is_promoted(containers):
 
 
 @pytest.mark.parametrize("name", ["daemon", "web", "code", "postgres", "mlflow"])
-def test_runs_survive_the_death_of_a_service(containers, name):
+def test_runs_survive_the_death_of_a_service(containers, name, tmp_path):
     launched = [containers.launched("slow", each) for each in ("small", "baseline")]
     wait_for(partial(containers.web.under_way, launched), "the runs do not begin")
     containers.kill(name)
     wait_for(partial(containers.web.settled, launched), f"{name}: not all runs have passed")
     assert not executed_beside_itself(containers.web.of(launched))
     containers.up()  # it waits until all are well again
+    containers.compose("cp", "code:/app/artefacts", str(tmp_path))
+    assert list(tmp_path.rglob("manifest.json"))
+    assert broken_artefacts(tmp_path / "artefacts") == []
 
 
 def test_what_services_have_kept_is_there_after_they_were_taken_down(containers):
