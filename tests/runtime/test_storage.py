@@ -168,20 +168,25 @@ def state(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["local", "s3"])
-def test_what_runs_under_test_touches_nothing_of_dev(root, bucket, s3_server, monkeypatch, kind):
-    at_s3 = {name: f"s3://{bucket}/{name}" for name in ("dev", "test")}
-    storages = at_s3 if kind == "s3" else {"dev": "artefacts", "test": "build/test"}
+@pytest.mark.parametrize("kind", ["local", "s3", "azure"])
+def test_what_runs_under_test_touches_nothing_of_dev(
+    root, bucket, new_azure, s3_server, monkeypatch, kind
+):
+    place = new_azure().root.path.partition("/")[0] if kind == "azure" else bucket
+    address = f"abfs://{place}" if kind == "azure" else f"s3://{place}"
+    storages = {name: f"{address}/{name}" for name in ("dev", "test")}
+    if kind == "local":
+        storages = {"dev": "artefacts", "test": "build/test"}
     steps = {
         "a.b": Step("context.save('x', 1)", outs={"x": "x.json"}),
         "a.c": Step("context.save('y', context.load('x'))", {"x": "a.b.x"}, {"y": "y.json"}),
     }
     write_project(root, steps, environments={n: {"storage": s} for n, s in storages.items()})
-    system = open_root(f"s3://{bucket}", Where("catalog.yml"), "storage").fs.system
+    system = open_root(address, Where("catalog.yml"), "storage").fs.system
 
     def dev():
         local = state(root / "artefacts") | state(root / ".dagster" / "work" / "dev")
-        return local, system.find(f"{bucket}/dev", detail=True)
+        return local, system.find(f"{place}/dev", detail=True)
 
     for name in ("dev", "test"):
         before = dev()
