@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 from conftest import free_port, run_command
@@ -301,7 +300,7 @@ context.save("seconds", time.perf_counter() - begun)
 # --- a server -------------------------------------------------------------------------------------
 
 
-@contextmanager
+@contextlib.contextmanager
 def server(root: Path, port: int) -> Iterator[str]:
     """`dsml mlflow` of a project, while it is used."""
     process = start(root, "mlflow", "--port", str(port))
@@ -476,13 +475,25 @@ def test_the_ui_is_served_on_this_machine_only_and_by_few_processes(root, databa
     port = free_port()
     with server(root, port) as address, urllib.request.urlopen(address) as page:
         assert "MLflow" in page.read().decode()
-        lines = subprocess.check_output(["ss", "-ltnpH"], text=True).splitlines()
-        (listening,) = (line for line in lines if f":{port} " in line)
-        assert listening.split()[3] == f"127.0.0.1:{port}"
-        (number, *_) = re.findall(r"pid=(\d+)", listening)
-        session = str(os.getsid(int(number)))
-        commands = subprocess.check_output(["ps", "-o", "args=", "-g", session], text=True)
-    assert 1 <= len(commands.splitlines()) <= 2, commands
+        sockets = [
+            found
+            for found in psutil.net_connections("tcp")
+            if found.status == psutil.CONN_LISTEN and found.laddr.port == port
+        ]
+        assert {found.laddr.ip for found in sockets} == {"127.0.0.1"}
+        session = os.getsid(sockets[0].pid)
+        commands = [found.cmdline() for found in in_session(session)]
+    assert 1 <= len(commands) <= 2, commands
+
+
+def in_session(session):
+    """The processes of a session."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 # --- ends -----------------------------------------------------------------------------------------
