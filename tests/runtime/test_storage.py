@@ -89,6 +89,25 @@ def test_a_container_of_azure_that_is_not_there_is_told_and_not_made(root, new_a
     assert not store.root.fs.system.exists(f"{container}-2")
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
+def test_a_bucket_of_google_that_is_not_there_is_told(root, monkeypatch, error):
+    class Google:
+        def invalidate_cache(self):
+            pass
+
+        def info(self, path):
+            raise error(path) if path == "bucket" else FileNotFoundError(path)
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setattr(remote, "_filesystem", lambda *_: Google())
+    store = opened(root, "gs://bucket/x")
+    if error is PermissionError:  # of the bucket itself, which says nothing of what is in it
+        store.reach()
+    else:
+        _, what, _ = told(store.reach)
+        assert what == "environments.dev.storage: there is no bucket 'bucket'"
+
+
 def test_azure_that_knows_nobody_of_that_key_is_told(root, new_azure, monkeypatch):
     container = new_azure().root.path.partition("/")[0]
     connection = os.environ["AZURE_STORAGE_CONNECTION_STRING"]

@@ -56,6 +56,7 @@ _REFUSED_TYPES = frozenset({
 Place = TypeVar("Place", UPath, Path)
 _NO_SUCH = "no-bucket"
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|(?i:(bucket|container) does not exist)")
+_SILENT = ("adlfs", "gcsfs")  # of a bucket that is not there they say what they say of a file
 _S3 = ("s3", "s3a")
 _S3_CALLS: Mapping[str, Mapping[str, int]] = {
     "put_file": {"chunksize": PART},
@@ -163,13 +164,15 @@ class Remote:
     def reach(self, path: str) -> None:
         """Ask for something below, to see that the storage answers and has the bucket.
 
-        Of Azure the container is asked for, too: the answer is the same where there is none. Not
-        everybody who may use a container may ask for it, so a refusal says nothing.
+        Of Azure and Google the bucket itself is asked for, too: the answer is the same where there
+        is none. Not everybody who may use a bucket may ask for it, so a refusal says nothing.
         """
-        if self.exists(path) or KINDS[protocol_of(self._address)].package != "adlfs":
+        if self.exists(path) or KINDS[protocol_of(self._address)].package not in _SILENT:
             return
         try:
             self._try("info", (path.partition("/")[0],), {})
+        except FileNotFoundError:
+            raise ProjectError([self._no_bucket()]) from None
         except ProjectError as error:
             if error.problems[0].name == _NO_SUCH:
                 raise
