@@ -16,6 +16,7 @@ import pytest
 import yaml
 from conftest import free_port, look_installed, make, run_command
 from launched import WebServer, executed_beside_itself
+from mlflow import MlflowClient
 from runtime.projects import Step, broken_artefacts, wait_until, write_notebook
 
 BUILD_SECONDS, SECONDS = 1800, 240
@@ -52,6 +53,12 @@ class Containers:
         """The id of a run that is launched as soon as the web server can."""
         launch = partial(self.web.try_to_launch, job, experiment)
         return str(wait_for(launch, "no run can be launched"))
+
+    def tracked(self) -> str:
+        """The names of all runs that MLflow knows."""
+        client = MlflowClient(f"http://127.0.0.1:{self._env['MLFLOW_PORT']}")
+        known = [each.experiment_id for each in client.search_experiments()]
+        return "\n".join(run.info.run_name for run in client.search_runs(known))
 
     def kill(self, name: str) -> None:
         """End a service as the kernel does where memory runs out; Docker starts it again."""
@@ -119,6 +126,9 @@ def test_runs_survive_the_death_of_a_service(containers, name, tmp_path):
     containers.compose("cp", "code:/app/artefacts", str(tmp_path))
     assert list(tmp_path.rglob("manifest.json"))
     assert broken_artefacts(tmp_path / "artefacts") == []
+    containers.dsml("sync")
+    tracked = containers.tracked()
+    assert [run_id for run_id in launched if run_id[:8] not in tracked] == []
 
 
 def test_what_services_have_kept_is_there_after_they_were_taken_down(containers):

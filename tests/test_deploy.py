@@ -111,17 +111,35 @@ def test_passwords_are_made_once_and_for_their_owner_only(deployed, copy_of, run
     assert file.read_text(encoding="utf-8") != known
 
 
-def test_the_image_is_told_its_commit(deployed, installed, run):
+@pytest.fixture
+def make_up(deployed, installed, run):
+    """`make up` in a project, where a script stands in for Docker."""
     project = installed(deployed)
     for name in ("requirements.lock", ".env"):
         (project / "deploy" / name).touch()
     docker = project / ".venv" / "bin" / "docker"
-    docker.write_text('#!/bin/sh\necho "commit=$PROJECT_COMMIT"\n', encoding="utf-8")
-    docker.chmod(0o755)
     path = f"{docker.parent}{os.pathsep}{os.environ['PATH']}"
 
+    def up(script, *, check=True):
+        docker.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        docker.chmod(0o755)
+        return run("make", "up", cwd=project, check=check, PATH=path)
+
+    return project, up
+
+
+def test_make_up_shows_what_a_service_has_said_that_does_not_become_well(make_up):
+    _, up = make_up
+    done = up('case " $* " in *" logs "*) echo it is said ;; *) exit 1 ;; esac', check=False)
+    assert done.returncode
+    assert done.stderr.splitlines()[0] == "it is said"
+
+
+def test_the_image_is_told_its_commit(make_up, run):
+    project, up = make_up
+
     def told() -> str:
-        return run("make", "up", cwd=project, PATH=path).stdout
+        return up('echo "commit=$PROJECT_COMMIT"').stdout
 
     head = run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()
     assert told() == f"commit={head}\n"
