@@ -80,12 +80,12 @@ class Record:
     def text(self, name: str, default: str = "", fix: str = "put it in quotes") -> str:
         """The text under a name."""
         text = self.value.get(name, default)
-        if isinstance(text, str) and "\0" not in text:
-            return text
-        if isinstance(text, str):
+        if not isinstance(text, str):
+            self.report((name,), f"{text!r} is no text", fix, "wrong-type")
+        elif "\0" in text:
             self.report((name,), r"holds the sign \0, which no path can", "take it out", "no-text")
-            return default
-        self.report((name,), f"{text!r} is no text", fix, "wrong-type")
+        else:
+            return text
         return default
 
     def texts(self, name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -170,7 +170,7 @@ class Remote:
         if self.exists(path) or KINDS[protocol_of(self._address)].package not in _SILENT:
             return
         try:
-            self._try("info", (path.partition("/")[0],), {})
+            self._try("info", (self._bucket,), {})
         except FileNotFoundError:
             raise ProjectError([self._no_bucket()]) from None
         except ProjectError as error:
@@ -231,9 +231,13 @@ class Remote:
             raise error
         return None
 
+    @property
+    def _bucket(self) -> str:
+        place = self._address.partition("://")[2].partition("/")[0]
+        return place.partition("@")[0]  # Azure's account may stand behind it
+
     def _no_bucket(self) -> Problem:
-        bucket = self._address.partition("://")[2].partition("/")[0]
-        what = f"{self._subject}: there is no bucket '{bucket}'"
+        what = f"{self._subject}: there is no bucket '{self._bucket}'"
         return Problem(self._where, what, "make it, or name one that is there", _NO_SUCH)
 
     def _unreachable(self, error: Exception, attempts: int, seconds: float) -> Problem:
