@@ -58,16 +58,20 @@ def new_local(tmp_path: Path) -> NewStore:
     return new
 
 
+def _stores_at(address: str, folder: Path) -> NewStore:
+    def new(pattern: str = DEFAULT_PATTERN, work: str = "work") -> Store:
+        root = open_root(address, Where("catalog.yml"), "storage")
+        return Store(root, Layout(pattern), folder / work)
+
+    return new
+
+
 @pytest.fixture
 def new_memory(tmp_path: Path) -> NewStore:
     """Open a store that is no local folder; two with the same address are the same."""
     name = uuid.uuid4().hex
 
-    def new(pattern: str = DEFAULT_PATTERN, work: str = "work") -> Store:
-        root = open_root(f"memory://{name}/store", Where("catalog.yml"), "storage")
-        return Store(root, Layout(pattern), tmp_path / work)
-
-    return new
+    return _stores_at(f"memory://{name}/store", tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -88,11 +92,7 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def new_s3(tmp_path: Path, bucket: str) -> NewStore:
     """Open a store in a bucket; two of one test have the same address."""
 
-    def new(pattern: str = DEFAULT_PATTERN, work: str = "work") -> Store:
-        root = open_root(f"s3://{bucket}/a prefix", Where("catalog.yml"), "storage")
-        return Store(root, Layout(pattern), tmp_path / work)
-
-    return new
+    return _stores_at(f"s3://{bucket}/a prefix", tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -103,16 +103,16 @@ def azurite() -> Iterator[str]:
 
 
 @pytest.fixture
-def new_azure(tmp_path: Path, azurite: str, monkeypatch: pytest.MonkeyPatch) -> NewStore:
-    """Open a store in a container of Azure; two of one test have the same address."""
+def container(azurite: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new container of Azure, likewise."""
     azure.use(monkeypatch, azurite)
-    container = azure.new_container()
+    return azure.new_container()
 
-    def new(pattern: str = DEFAULT_PATTERN, work: str = "work") -> Store:
-        root = open_root(f"abfs://{container}/a prefix", Where("catalog.yml"), "storage")
-        return Store(root, Layout(pattern), tmp_path / work)
 
-    return new
+@pytest.fixture
+def new_azure(tmp_path: Path, container: str) -> NewStore:
+    """Open a store in a container of Azure; two of one test have the same address."""
+    return _stores_at(f"abfs://{container}/a prefix", tmp_path)
 
 
 @pytest.fixture(params=["memory", "s3", "azure"])

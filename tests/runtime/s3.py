@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 
@@ -16,6 +15,8 @@ from conftest import free_port
 
 from dsml.contract.problem import Where
 from dsml.store.remote import open_root
+
+from .projects import wait_until
 
 _used: list[str] = []  # the addresses that were made S3's, the last one now
 _SECONDS = 60  # for the server to be there
@@ -41,13 +42,14 @@ def server() -> Iterator[str]:
 
 def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
     """Wait until a server takes connections."""
-    deadline = time.monotonic() + _SECONDS
-    while True:
+
+    def is_there() -> bool:
         assert process.poll() is None, "the server has ended"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
-        assert time.monotonic() < deadline, "the server has not started"
-        time.sleep(0.05)
+            return True
+        return False
+
+    wait_until(is_there, _SECONDS, 0.05, "the server has not started")
 
 
 def use(monkeypatch: pytest.MonkeyPatch, address: str) -> None:

@@ -78,8 +78,7 @@ def test_a_bucket_that_is_not_there_is_told_and_not_made(root, bucket):
         assert fix == "make it, or name one that is there"
 
 
-def test_a_container_of_azure_that_is_not_there_is_told_and_not_made(root, new_azure):
-    container = new_azure().root.path.partition("/")[0]
+def test_a_container_of_azure_that_is_not_there_is_told_and_not_made(root, container):
     opened(root, f"abfs://{container}/x").reach()
     store = opened(root.with_name("another project"), f"abfs://{container}-2/x")
     for call in (store.reach, lambda: publish(store, FIT, model=b"1")):
@@ -108,8 +107,7 @@ def test_a_bucket_of_google_that_is_not_there_is_told(root, monkeypatch, error):
         assert what == "environments.dev.storage: there is no bucket 'bucket'"
 
 
-def test_azure_that_knows_nobody_of_that_key_is_told(root, new_azure, monkeypatch):
-    container = new_azure().root.path.partition("/")[0]
+def test_azure_that_knows_nobody_of_that_key_is_told(root, container, monkeypatch):
     connection = os.environ["AZURE_STORAGE_CONNECTION_STRING"]
     other = "A" * 88  # a key that is as long as theirs
     azure.use(monkeypatch, re.sub("(?<=AccountKey=)[^;]+", other, connection))
@@ -189,9 +187,9 @@ def state(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["local", "s3", "azure"])
 def test_what_runs_under_test_touches_nothing_of_dev(
-    root, bucket, new_azure, s3_server, monkeypatch, kind
+    root, bucket, container, s3_server, monkeypatch, kind
 ):
-    place = new_azure().root.path.partition("/")[0] if kind == "azure" else bucket
+    place = container if kind == "azure" else bucket
     address = f"abfs://{place}" if kind == "azure" else f"s3://{place}"
     storages = {name: f"{address}/{name}" for name in ("dev", "test")}
     if kind == "local":

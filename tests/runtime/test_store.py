@@ -41,7 +41,7 @@ FIT = StepRun("train.fit", "baseline", "run-1")
 
 @pytest.fixture(params=["local", "memory", "s3", "azure"])
 def new_store(request):
-    """Open a store in a local folder, in memory, and behind a real S3 API."""
+    """Open a store in a local folder, in memory, and behind the APIs of S3 and Azure."""
     return request.getfixturevalue(f"new_{request.param}")
 
 
