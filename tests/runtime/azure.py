@@ -5,21 +5,15 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import subprocess
-import uuid
 from collections.abc import Iterator
 
 import pytest
 from conftest import free_port, npm_tool
 
-from dsml.contract.problem import Where
-from dsml.store.remote import open_root
-
-from .s3 import wait_for_port
+from . import cloud
 
 _VERSION = "3.35.0"
 _ACCOUNT = "account"
-_used: list[str] = []  # the addresses that were made Azure's, the last one now
 
 
 @contextlib.contextmanager
@@ -29,37 +23,21 @@ def server() -> Iterator[str]:
     key = base64.b64encode(os.urandom(64)).decode()
     tool = npm_tool("azurite", _VERSION, "azurite-blob")
     at = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence"]
-    process = subprocess.Popen(
-        ["node", tool, *at, "--silent", "--skipApiVersionCheck", "--disableTelemetry"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"AZURITE_ACCOUNTS": f"{_ACCOUNT}:{key}"},
-    )
-    try:
-        wait_for_port(process, port)
+    command = ["node", tool, *at, "--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+    with cloud.running(command, port, AZURITE_ACCOUNTS=f"{_ACCOUNT}:{key}"):
         endpoint = f"http://127.0.0.1:{port}/{_ACCOUNT}"
         account = f"AccountName={_ACCOUNT};AccountKey={key}"
         yield f"DefaultEndpointsProtocol=http;{account};BlobEndpoint={endpoint};"
-    finally:
-        process.kill()
-        process.wait()
 
 
 def use(monkeypatch: pytest.MonkeyPatch, connection: str) -> None:
-    """Make a storage the one of Azure, as a user does: in the environment."""
+    """Make a storage the one of Azure."""
     import adlfs
 
-    for name in list(os.environ):
-        if name.startswith("AZURE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection)
-    if _used[-1:] != [connection]:  # filesystems that are there have read the environment already
-        adlfs.AzureBlobFileSystem.clear_instance_cache()
-        _used.append(connection)
+    variables = {"AZURE_STORAGE_CONNECTION_STRING": connection}
+    cloud.use(monkeypatch, "AZURE_", variables, adlfs.AzureBlobFileSystem)
 
 
 def new_container() -> str:
     """Make a container; its name."""
-    name = f"c-{uuid.uuid4().hex}"
-    open_root(f"abfs://{name}", Where("catalog.yml"), "storage").fs.system.mkdir(name)
-    return name
+    return cloud.new_bucket("abfs")

@@ -4,66 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
-import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 
 import pytest
 from conftest import free_port
 
-from dsml.contract.problem import Where
-from dsml.store.remote import open_root
-
-from .projects import wait_until
-
-_used: list[str] = []  # the addresses that were made S3's, the last one now
-_SECONDS = 60  # for the server to be there
+from . import cloud
 
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
     """Start moto; it keeps what it is given in memory."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"MOTO_S3_CUSTOM_ENDPOINTS": ""},
-    )
-    try:
-        wait_for_port(process, port)
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with cloud.running(command, port, MOTO_S3_CUSTOM_ENDPOINTS=""):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until a server takes connections."""
-
-    def is_there() -> bool:
-        assert process.poll() is None, "the server has ended"
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return True
-        return False
-
-    wait_until(is_there, _SECONDS, 0.05, "the server has not started")
 
 
 def use(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    """Make an address the one of S3, as a user does: in the environment."""
+    """Make an address the one of S3."""
     import s3fs
 
-    for name in list(os.environ):
-        if name.startswith("AWS_"):
-            monkeypatch.delenv(name)
-    for name, value in environment(address).items():
-        monkeypatch.setenv(name, value)
-    if _used[-1:] != [address]:  # filesystems that are there have read the environment already
-        s3fs.S3FileSystem.clear_instance_cache()
-        _used.append(address)
+    cloud.use(monkeypatch, "AWS_", environment(address), s3fs.S3FileSystem)
 
 
 def environment(address: str) -> dict[str, str]:
@@ -80,6 +43,4 @@ def environment(address: str) -> dict[str, str]:
 
 def new_bucket() -> str:
     """Make a bucket; its name."""
-    name = f"b-{uuid.uuid4().hex}"
-    open_root(f"s3://{name}", Where("catalog.yml"), "storage").fs.system.mkdir(name)
-    return name
+    return cloud.new_bucket("s3")
